@@ -1,0 +1,25 @@
+"""Shared test set-up: hypothesis runs the same examples on every machine and prints a replayable case when one fails."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Before anything imports them: their assertions explain themselves like those of a test module.
+pytest.register_assert_rewrite(
+    "tests.conformance.state_store_suite", "tests.conformance.io_manager_suite"
+)
+
+settings.register_profile(
+    "default",
+    derandomize=True,
+    deadline=None,  # the machine is shared: a slow example is not a wrong one
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "thorough", parent=settings.get_profile("default"), derandomize=False, max_examples=2000
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
