@@ -1,0 +1,66 @@
+"""The errors above the partitions package; the class tells who is to blame. Formatting for a terminal lives in `cli.render`."""
+
+from __future__ import annotations
+
+from partitions.errors import DefinitionError, PartitaError
+
+__all__ = [
+    "DataError",
+    "DefinitionError",
+    "IOManagerError",
+    "InternalError",
+    "PartitaError",
+    "ProjectError",
+    "SelectionError",
+    "StoreError",
+    "UserCodeError",
+]
+
+
+class ProjectError(PartitaError):
+    """The project can't be found or loaded: no module, a bad `pyproject.toml` table, an import that fails."""
+
+    code = "project"
+
+
+class SelectionError(PartitaError):
+    """An asset selection that can't be read or selects nothing."""
+
+    code = "selection"
+
+
+class UserCodeError(PartitaError):
+    """A user's function raised, or returned what it must not; the original is the `__cause__` where there is one.
+
+    `frames` is the traceback as text, trimmed to the user's own frames.
+    """
+
+    code = "user-code"
+
+    def __init__(self, message: str, *, frames: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.frames = frames
+
+
+class DataError(PartitaError):
+    """The rows that a function returned break the asset's write contract; nothing was published."""
+
+    code = "data"
+
+
+class StoreError(PartitaError):
+    """The state store can't be opened, read or written."""
+
+    code = "store"
+
+
+class IOManagerError(PartitaError):
+    """A destination can't be read or written; the message names the path or table and the cause."""
+
+    code = "io-manager"
+
+
+class InternalError(PartitaError):
+    """A law of Partita's own was broken; please report it with the text."""
+
+    code = "internal"

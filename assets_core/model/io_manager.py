@@ -1,0 +1,193 @@
+"""The IO manager port: how rows leave a step and come back. Adapters live in the `io_managers` package.
+
+Theory of operation
+-------------------
+Writing has two acts. `stage` puts a step's rows where only this attempt can see them, and judges them by the write contract:
+null or duplicate keys, rows outside the step's partitions, reserved columns. Staging may happen anywhere, in parallel, and
+costs nothing when it is thrown away. `publish` makes staged rows visible **together with the commit token, in one atomic act**
+per partition at least; a reader sees each partition whole-old or whole-new. After a crash `published` answers from the
+destination alone which of a step's partitions carry its token, so that the state can be rolled forward instead of guessing.
+
+`epoch` grows with every claim. A destination that already carries a higher epoch for a partition refuses a lower one: a
+forgotten process that wakes up late changes nothing.
+
+What can never be: rows visible without their token; a token visible without its rows; a partition half-replaced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from assets_core.model.specs import PartitionBy, WriteMode
+    from partitions.time_windows import TimeWindow
+
+PARTITION_COLUMN = "_partition"
+"""Holds the partition key where no `partition_by` column tells the partitions apart; reserved, and left out of reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSlice:
+    """One partition as an IO manager sees it.
+
+    `key` is data, never a path or SQL; it is empty for an unpartitioned asset. `window` is in the definition's time zone and
+    half-open; it is None without a time dimension. `dimensions` holds (name, key) pairs of a multi-partition, else nothing.
+    """
+
+    id: int
+    key: str
+    window: TimeWindow | None = None
+    dimensions: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An asset as a destination for rows.
+
+    `partition_by` names the column that tells the partitions apart (for several dimensions: (dimension, column) pairs).
+    `time_kind` is the grain of the time windows (`hour`, `day`, …), None without a time dimension.
+    """
+
+    asset: str
+    write: WriteMode
+    partitioned: bool
+    partition_by: PartitionBy | None = None
+    time_kind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageRequest:
+    """One attempt's write: the partitions it covers (consecutive; several only with `partition_by`), its epoch and token."""
+
+    target: Target
+    slices: tuple[PartitionSlice, ...]
+    epoch: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """Rows of some partitions of an asset, in partition order; `columns` None means all."""
+
+    target: Target
+    slices: tuple[PartitionSlice, ...]
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What `stage` leaves behind: where the rows wait. It pickles; `content` means something to its own IO manager only.
+
+    `rows` counts them; `dropped` counts rows left out by `out_of_range="drop"`.
+    """
+
+    request: StageRequest
+    rows: int
+    dropped: int
+    content: object
+
+
+@dataclass(frozen=True, slots=True)
+class WriteReceipt:
+    """What became visible for one partition.
+
+    `data_version` is equal for equal rows, whatever their order, so that an unchanged recomputation can stop the cascade.
+    `bytes` is the stored size where the destination knows it per partition, else the Arrow size.
+    """
+
+    partition_id: int
+    rows: int
+    bytes: int
+    data_version: str
+    schema_hash: str
+    unchanged: bool = False
+    """True if publishing left this partition's visible rows as they were although the data version can't tell (a merge)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One staged step is visible: one receipt per slice, in the order of its request."""
+
+    receipts: tuple[WriteReceipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFailed:
+    """One staged step was refused or could not be written; nothing of it that matters is visible. `fenced`: a newer epoch was there."""
+
+    message: str
+    hint: str | None = None
+    fenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the state believes to be visible for one asset; the callables cost time and are called only when needed.
+
+    `slices` answers in the order of `ids`; `tokens` maps a partition id to the commit token of its last success.
+    """
+
+    ids: tuple[int, ...]
+    slices: Callable[[], Sequence[PartitionSlice]]
+    tokens: Callable[[], Mapping[int, str]]
+
+
+class IOManager(Protocol):
+    """Stores and loads the rows of assets. The conformance suite in `tests/conformance` is the executable form of this contract.
+
+    An instance opens nothing when it is made, pickles, and is used from one thread at a time. All errors are `DataError` (the
+    rows break the contract) or `IOManagerError` (the destination is to blame; the message names path or table, and the cause).
+    """
+
+    def destination(self) -> str:
+        """Names the place, for messages: a database file, a folder."""
+        ...
+
+    def location(self, target: Target) -> str:
+        """Names where one asset's rows are: a path, or `file: table`."""
+        ...
+
+    def supports(self, target: Target) -> str | None:
+        """None if this asset can be stored here, else the reason; asked once, when the project is loaded."""
+        ...
+
+    def read(self, request: ReadRequest) -> pa.RecordBatchReader:
+        """A stream of the rows of the asked partitions, without `_partition`; a partition that isn't there is an IOManagerError."""
+        ...
+
+    def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
+        """Take the rows in, batch by batch, and judge them. Raises DataError; leaves nothing behind if it raises."""
+        ...
+
+    def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
+        """The staged rows, for checks; may be called any number of times before `publish`."""
+        ...
+
+    def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:
+        """Make staged steps visible, grouped as the destination likes; one answer each, in order.
+
+        If the group can't be published as one, its members are tried alone, so that one bad step fails alone. What was published
+        is durable when this returns. Staged content is used up, whatever the answer.
+        """
+        ...
+
+    def published(self, request: StageRequest) -> tuple[WriteReceipt, ...]:
+        """Receipts of those partitions of the request that carry its token at the destination (none, some or all)."""
+        ...
+
+    def discard(self, staged: Staged) -> None:
+        """Throw staged rows away."""
+        ...
+
+    def discard_leftovers(self, token: str, target: Target) -> None:
+        """Remove whatever an attempt with this token left staged; a crashed process can't do it itself."""
+        ...
+
+    def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
+        """Ids that the state believes visible and that the destination no longer has, or has under another token."""
+        ...

@@ -1,0 +1,267 @@
+"""What the state store keeps and hands back: runs, steps, attempts, and the state of partitions as columns.
+
+Partitions appear here as ids only; keys are made at the edge by a partition index. Instants are timezone-aware UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from assets_core.model.checks import CheckOutcome
+    from assets_core.model.io_manager import WriteReceipt
+
+IdRuns = tuple[tuple[int, int], ...]
+"""Half-open runs of partition ids, as `PartitionSet.to_ids` gives them."""
+
+
+class RunKind(StrEnum):
+    """What asked for the run; otherwise all runs are alike."""
+
+    MATERIALIZE = "materialize"
+    BACKFILL = "backfill"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands. RUNNING without a live process is what a crash leaves; the next command turns it into CRASHED."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CRASHED = "crashed"
+
+
+class StepStatus(StrEnum):
+    """Where a step stands; all but RUNNING are final.
+
+    SKIPPED: something that it reads failed, or the function said Skip. CUT_OFF: nothing that it reads changed. CANCELLED: the run
+    stopped first. ABANDONED: its process died before anything was published.
+    """
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CUT_OFF = "cut_off"
+    CANCELLED = "cancelled"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run. `selection` and `partitions` are what the user asked for, as text; `plan` is the plan as JSON text."""
+
+    id: str
+    kind: RunKind
+    selection: str
+    partitions: str
+    plan: str
+    status: RunStatus
+    started_at: datetime
+    ended_at: datetime | None = None
+    process_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One execution unit of a run: an asset and the partitions that one call covers (or that were settled together).
+
+    `message` says why it failed, was skipped or cut off; `traceback` holds the user's frames. `rows` counts published rows, None
+    if the step published none.
+    """
+
+    id: int
+    run_id: str
+    asset: str
+    partition_ids: tuple[int, ...]
+    status: StepStatus
+    attempt: int
+    epoch: int
+    token: str
+    read_seq: int
+    code_id: int
+    deps_id: int
+    started_at: datetime
+    ended_at: datetime | None = None
+    rows: int | None = None
+    message: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """A failed attempt of a step; the step's own record tells of the last one."""
+
+    step_id: int
+    attempt: int
+    started_at: datetime
+    ended_at: datetime
+    message: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepClaim:
+    """What the runner wants to start: it gets an epoch, and the counter that was committed before it reads anything."""
+
+    asset: str
+    partition_ids: tuple[int, ...]
+    token: str
+    code_id: int
+    deps_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedStep:
+    """The store's answer to a claim; every later write about the step names `step_id` and `epoch`."""
+
+    step_id: int
+    epoch: int
+    read_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepSucceeded:
+    """Published (or published nothing: `receipts` is empty for a function that returned None); ready to be recorded."""
+
+    step_id: int
+    epoch: int
+    receipts: tuple[WriteReceipt, ...]
+    checks: tuple[CheckOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """One attempt failed. With `final` the step is failed; otherwise it will be tried again and gets a new epoch then."""
+
+    step_id: int
+    epoch: int
+    message: str
+    traceback: str
+    final: bool
+    checks: tuple[CheckOutcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepSkipped:
+    """A claimed step that ends without data: the function said Skip, or the run stopped before it began."""
+
+    step_id: int
+    epoch: int
+    status: StepStatus
+    message: str
+
+
+StepOutcome = StepSucceeded | AttemptFailed | StepSkipped
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Partitions of a run's plan that end without ever being claimed: skipped, cut off or cancelled."""
+
+    asset: str
+    partition_ids: tuple[int, ...]
+    status: StepStatus
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSuccess:
+    """What recording a success allocated, per partition in the order of the claim. `data_seqs` is the seq of the last change."""
+
+    step_id: int
+    seqs: tuple[int, ...]
+    data_seqs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The write was refused: the step is no longer running under that epoch. The store is as it was."""
+
+    step_id: int
+
+
+RecordAnswer = RecordedSuccess | Fenced | None
+"""None for outcomes other than success that were recorded."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartitionColumns:
+    """The state of an asset's partitions: int64 arrays of one length, `ids` ascending, one entry per partition ever tried.
+
+    `seq` is 0 if there is no success yet; `failed_seq` is 0 if the last attempt did not fail (a failure before the last success is
+    forgotten). `code_id` and `deps_id` point into the asset's versions. `has_data` is 1 if that success published rows, 0 if its
+    function returned None.
+    """
+
+    ids: NDArray[np.int64]
+    seq: NDArray[np.int64]
+    read_seq: NDArray[np.int64]
+    code_id: NDArray[np.int64]
+    deps_id: NDArray[np.int64]
+    data_seq: NDArray[np.int64]
+    has_data: NDArray[np.int64]
+    failed_seq: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class AssetVersions:
+    """What identifies an asset's state: its key, its partition space, and the texts of its code and dependency versions."""
+
+    asset: str
+    space: str
+    code_version: str
+    deps_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionIds:
+    """Ids of an asset's current versions; 0 if the store has never seen them, so that they equal no recorded one."""
+
+    code_id: int
+    deps_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateSnapshot:
+    """One consistent view of the store.
+
+    `seq` is the committed counter. `partitions` and `version_ids` have an entry for every asset asked for. `other_spaces` names, for
+    an asset without any state under its current partition space, the space that its state is kept under.
+    `in_flight` holds, per asset, the ids that live steps are working on.
+    """
+
+    seq: int
+    partitions: Mapping[str, PartitionColumns]
+    version_ids: Mapping[str, VersionIds]
+    other_spaces: Mapping[str, str]
+    in_flight: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionHistory:
+    """The last success and last failure of one partition, for explanations. Fields are None where there is none.
+
+    `code_version`/`deps_version` are the texts recorded with the success.
+    """
+
+    seq: int | None
+    read_seq: int | None
+    data_seq: int | None
+    code_version: str | None
+    deps_version: str | None
+    data_version: str | None
+    rows: int | None
+    run_id: str | None
+    succeeded_at: datetime | None
+    failed_at: datetime | None
+    failure: str | None

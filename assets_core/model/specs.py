@@ -1,0 +1,252 @@
+"""What an asset is, as values: how it writes, what it reads, how it retries. The user's function lives in `authoring.decorators`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from assets_core.model.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from partitions.definitions import Partitions
+    from partitions.mappings import PartitionMapping
+
+
+_E = TypeVar("_E", bound=StrEnum)
+
+
+class HasKey(Protocol):
+    """Anything that stands for an asset, such as a decorated function."""
+
+    @property
+    def key(self) -> str:
+        """The asset's key."""
+        ...
+
+
+class OutOfRange(StrEnum):
+    """What `Replace` does with a row that lies outside the step's partitions."""
+
+    ERROR = "error"
+    DROP = "drop"
+
+
+class OnDuplicate(StrEnum):
+    """What `Merge` does when the returned rows hold a key twice."""
+
+    ERROR = "error"
+    LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Afterwards the rows of exactly the step's partitions are exactly the returned rows; zero rows clear them.
+
+    `out_of_range` says what happens, with `partition_by`, to a row outside the step's partitions: an error, or dropped and counted.
+
+    >>> Replace(out_of_range="drop").text()
+    'replace(out_of_range=drop)'
+    """
+
+    out_of_range: OutOfRange = OutOfRange.ERROR
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "out_of_range", _choice(OutOfRange, self.out_of_range, "out_of_range")
+        )
+
+    def text(self) -> str:
+        """Canonical text, part of the asset's code version."""
+        return f"replace(out_of_range={self.out_of_range})"
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Adds the returned rows under the partition that loaded them; a re-run first removes what that same partition loaded.
+
+    Rows may lie anywhere in time, so a late delivery keeps its own place: exactly once per partition, not per attempt.
+    """
+
+    def text(self) -> str:
+        """Canonical text, part of the asset's code version."""
+        return "append()"
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Inserts rows with new keys and replaces rows with known ones; other rows of the table stay.
+
+    `keys` must not be null. A key that the returned rows hold twice is an error, or with `on_duplicate="latest"` the row with the
+    greatest `order_by` wins (a tie is an error). With `order_by` an older row never overwrites a newer one, so that out-of-order
+    backfills converge.
+
+    >>> Merge(keys=["order_id"], order_by="updated_at").text()
+    "merge(keys=['order_id'], order_by=updated_at, on_duplicate=error)"
+    """
+
+    keys: tuple[str, ...]
+    order_by: str | None = None
+    on_duplicate: OnDuplicate = OnDuplicate.ERROR
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        order_by: str | None = None,
+        on_duplicate: OnDuplicate | str = OnDuplicate.ERROR,
+    ) -> None:
+        if isinstance(keys, str):
+            raise DefinitionError(
+                f"Merge(keys={keys!r}) is text, not a list", hint=f"write keys=[{keys!r}]"
+            )
+        object.__setattr__(self, "keys", tuple(keys))
+        object.__setattr__(self, "order_by", order_by)
+        object.__setattr__(
+            self, "on_duplicate", _choice(OnDuplicate, on_duplicate, "on_duplicate")
+        )
+        if not self.keys:
+            raise DefinitionError(
+                "Merge needs at least one key column", hint='write Merge(keys=["id"])'
+            )
+        if len(set(self.keys)) != len(self.keys):
+            raise DefinitionError(f"Merge(keys={list(self.keys)}) names a column twice")
+        if self.on_duplicate is OnDuplicate.LATEST and order_by is None:
+            raise DefinitionError(
+                'Merge(on_duplicate="latest") has no order to tell which row is the latest',
+                hint='add order_by="updated_at" or the like',
+            )
+
+    def text(self) -> str:
+        """Canonical text, part of the asset's code version."""
+        return f"merge(keys={list(self.keys)}, order_by={self.order_by}, on_duplicate={self.on_duplicate})"
+
+
+WriteMode = Replace | Append | Merge
+
+
+class Backoff(StrEnum):
+    """How the pause grows from one attempt to the next."""
+
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a failing step is tried and how long it waits in between.
+
+    `max_attempts` counts the first try. The pause before attempt n + 1 is `delay`, `delay · n` or `delay · 2ⁿ⁻¹` by `backoff`, at
+    most `max_delay`, then spread evenly over ±`jitter` of itself so that many steps don't return to a sick service at once.
+
+    >>> RetryPolicy(max_attempts=4, delay=timedelta(seconds=2)).pause_after(3, spread=0.5)
+    datetime.timedelta(seconds=8)
+    """
+
+    max_attempts: int = 1
+    delay: timedelta = timedelta(seconds=1)
+    backoff: Backoff = Backoff.EXPONENTIAL
+    max_delay: timedelta = timedelta(minutes=10)
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "backoff", _choice(Backoff, self.backoff, "backoff"))
+        if self.max_attempts < 1:
+            raise DefinitionError(
+                f"RetryPolicy(max_attempts={self.max_attempts}): the first try counts",
+                hint="use 1 for no retry",
+            )
+        if self.delay < timedelta(0) or self.max_delay < timedelta(0):
+            raise DefinitionError("RetryPolicy delays can't be negative")
+        if not 0 <= self.jitter <= 1:
+            raise DefinitionError(
+                f"RetryPolicy(jitter={self.jitter}) is a share of the pause, between 0 and 1"
+            )
+
+    def pause_after(self, attempt: int, *, spread: float) -> timedelta:
+        """The pause after failed attempt number `attempt` (from 1); `spread` in [0, 1) places it within the jitter."""
+        match self.backoff:
+            case Backoff.CONSTANT:
+                factor = 1.0
+            case Backoff.LINEAR:
+                factor = float(attempt)
+            case Backoff.EXPONENTIAL:
+                # 2**60 seconds is past any max_delay; the bound keeps the float finite.
+                factor = 2.0 ** min(attempt - 1, 60)
+        seconds = min(self.delay.total_seconds() * factor, self.max_delay.total_seconds())
+        return timedelta(seconds=seconds * (1 + self.jitter * (2 * spread - 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """How a parameter reads an upstream asset: which one, through which partition mapping.
+
+    Without `mapping` it follows from the two partition definitions. With `allow_missing` a partition that the upstream definition
+    does not have, or that was never materialized, is left out instead of blocking.
+    """
+
+    asset: HasKey | str
+    mapping: PartitionMapping | None = None
+    allow_missing: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key of the upstream asset."""
+        return self.asset if isinstance(self.asset, str) else self.asset.key
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """One edge into an asset, resolved: `parameter` is None for `deps=` (order without loading)."""
+
+    upstream: str
+    parameter: str | None
+    mapping: PartitionMapping
+    allow_missing: bool = False
+
+    def text(self) -> str:
+        """Canonical text, part of the dependency identity of the asset."""
+        return f"{self.parameter or '-'}<-{self.upstream}:{self.mapping.text()}"
+
+
+PartitionBy = str | tuple[tuple[str, str], ...]
+"""A column, or for a multi-partitioned asset (dimension, column) pairs in the dimensions' order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetSpec:
+    """An asset after its definition was checked: plain data, the same for the planner, the runner, the CLI and the manifest.
+
+    `dependencies` are in parameter order, `deps=` last. `code_version` identifies what the asset computes; `deps_version`
+    identifies its edges, mappings and partition space.
+    """
+
+    key: str
+    kind: str
+    description: str
+    group: str
+    tags: tuple[tuple[str, str], ...]
+    owners: tuple[str, ...]
+    partitions: Partitions
+    dependencies: tuple[Dependency, ...]
+    write: WriteMode
+    partition_by: PartitionBy | None
+    io_manager: str
+    retry: RetryPolicy
+    batch_size: int
+    lookback: int
+    closed_after: timedelta
+    code_version: str
+    deps_version: str
+    defined_in: str = field(default="", compare=False)
+
+
+def _choice(kind: type[_E], value: _E | str, name: str) -> _E:
+    try:
+        return kind(value)
+    except ValueError:
+        allowed = ", ".join(repr(str(member)) for member in kind)
+        raise DefinitionError(f"{name}={value!r} is not one of {allowed}") from None
