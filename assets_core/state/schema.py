@@ -1,0 +1,164 @@
+"""The tables of the SQLite state file, as numbered migrations. Applying them lives in `sqlite_connection`.
+
+Migrations are only ever added: an older file is brought up to date when it is next opened, a newer one is refused. Each is one
+script of constant SQL and runs, with the new version number, in one transaction.
+
+Instants are INTEGER microseconds since 1970-01-01T00:00:00Z. Partition ids of a step are text, see `sqlite_rows.ids_to_text`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+APPLICATION_ID = 0x50415254
+"""Marks the file as Partita's ("PART") in SQLite's header, so that another program's database is never written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema's history: what it is for, and its SQL script.
+
+    >>> MIGRATIONS[0].version, MIGRATIONS[0].intent
+    (1, 'log of materializations, runs and their steps')
+    """
+
+    version: int
+    intent: str
+    script: str
+
+
+_LOG_AND_RUNS = """
+-- What is true of the file as a whole: schema_version, created_at.
+create table meta (
+    name  text primary key,
+    value text not null
+) strict, without rowid;
+
+-- One row, advanced inside the committing transaction: so the order of seq is the order of commits. `epoch` numbers claims and
+-- steps, is never given out twice, and starts at the microsecond of the file's creation: a destination refuses epochs that are not
+-- above those it has seen, so a state that was deleted and made anew must not begin below its predecessor.
+create table seq_counter (
+    id    integer primary key check (id = 1),
+    seq   integer not null,
+    epoch integer not null
+) strict;
+insert into seq_counter values (1, 0, cast(unixepoch('subsec') * 1000000 as integer));
+
+-- An asset in one partition space: ids of two spaces are not comparable, so a changed space starts without state and the old
+-- rows stay readable under the old one.
+create table asset (
+    id    integer primary key,
+    key   text not null,
+    space text not null,
+    unique (key, space)
+) strict;
+
+-- Ids of static and dynamic partition keys. A row is never deleted: an id means its key for ever.
+create table partition_key (
+    space   text not null,
+    id      integer not null,
+    key     text not null,
+    removed integer not null default 0 check (removed in (0, 1)),
+    primary key (space, id),
+    unique (space, key)
+) strict, without rowid;
+
+-- Texts of code and dependency versions; the log refers to them by id.
+create table version (
+    id       integer primary key,
+    asset_id integer not null references asset,
+    kind     text not null check (kind in ('code', 'deps')),
+    text     text not null,
+    unique (asset_id, kind, text)
+) strict;
+
+-- `plan` comes last: it may be megabytes, and reading the other columns must not walk through it.
+create table run (
+    number     integer primary key,
+    id         text not null unique,
+    kind       text not null,
+    selection  text not null,
+    partitions text not null,
+    status     text not null,
+    started_at integer not null,
+    ended_at   integer,
+    process_id integer not null,
+    plan       text not null
+) strict;
+create index run_running on run (status) where status = 'running';
+
+-- `id` is the epoch of the first claim, or a number from the same counter for a step that was never claimed: ids grow and are
+-- not used again even if old runs are deleted one day. `asset_id` and the versions are null for steps that were never claimed.
+create table step (
+    id         integer primary key,
+    run        integer not null references run,
+    asset      text not null,
+    asset_id   integer references asset,
+    partitions text not null check (partitions <> ''),
+    status     text not null,
+    attempt    integer not null,
+    epoch      integer not null,
+    token      text,
+    read_seq   integer not null,
+    code_id    integer references version,
+    deps_id    integer references version,
+    started_at integer not null,
+    ended_at   integer,
+    rows       integer,
+    message    text not null default '',
+    traceback  text not null default ''
+) strict;
+create index step_by_run on step (run);
+create index step_running on step (run) where status = 'running';
+create unique index step_by_token on step (token) where token is not null;
+
+create table attempt (
+    id         integer primary key,
+    step_id    integer not null references step,
+    attempt    integer not null,
+    started_at integer not null,
+    ended_at   integer not null,
+    message    text not null,
+    traceback  text not null,
+    unique (step_id, attempt)
+) strict;
+
+create table check_result (
+    id         integer primary key,
+    step_id    integer not null references step,
+    check_name text not null,
+    asset      text not null,
+    blocking   integer not null check (blocking in (0, 1)),
+    passed     integer not null check (passed in (0, 1)),
+    message    text not null,
+    metadata   text not null
+) strict;
+create index check_result_by_step on check_result (step_id);
+
+-- The truth: append-only. kind 0 = failure, 1 = success, 2 = mark (a success accepted as current; data untouched).
+-- rows, bytes, data_version, schema_hash and token are null where nothing was published; data_seq is 0 for failures.
+-- Asset, partition and seq are plain integers so that a later table can hold ranges of them as arrays up to a seq watermark.
+create table materialization (
+    seq          integer primary key,
+    asset_id     integer not null references asset,
+    partition_id integer not null,
+    kind         integer not null check (kind in (0, 1, 2)),
+    read_seq     integer not null,
+    code_id      integer not null references version,
+    deps_id      integer not null references version,
+    data_seq     integer not null,
+    data_version text,
+    rows         integer,
+    bytes        integer,
+    schema_hash  text,
+    step_id      integer not null references step,
+    token        text,
+    at           integer not null
+) strict;
+create index materialization_by_partition on materialization (asset_id, partition_id, seq);
+"""
+
+MIGRATIONS = (Migration(1, "log of materializations, runs and their steps", _LOG_AND_RUNS),)
+
+SCHEMA_VERSION = MIGRATIONS[-1].version
+"""What this Partita reads and writes."""

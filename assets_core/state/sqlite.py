@@ -1,0 +1,222 @@
+"""The state store in one SQLite file, for one machine; the contract is `store.StateStore`.
+
+This module holds the class, and partition keys; the log, runs and steps are in `sqlite_log`, `sqlite_runs` and `sqlite_steps`, locks
+and durability in `sqlite_connection`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from assets_core.model.errors import StoreError
+from assets_core.state import sqlite_log, sqlite_runs, sqlite_steps
+from assets_core.state.sqlite_connection import Database
+from assets_core.state.sqlite_rows import instant_to_int
+from partitions.errors import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from os import PathLike
+    from types import TracebackType
+
+    import apsw
+
+    from assets_core.model.checks import CheckOutcome
+    from assets_core.model.records import (
+        AssetVersions,
+        AttemptRecord,
+        ClaimedStep,
+        PartitionHistory,
+        RecordAnswer,
+        RunRecord,
+        RunStatus,
+        Settled,
+        StateSnapshot,
+        StepClaim,
+        StepOutcome,
+        StepRecord,
+        VersionIds,
+    )
+    from partitions.definitions import KeyIds
+
+_KEY_IDS = "select space, key, id from partition_key where not removed order by space, id"
+_ADD_KEY = """
+insert into partition_key (space, id, key)
+values (?1, (select coalesce(max(id), 0) + 1 from partition_key where space = ?1), ?2)
+on conflict (space, key) do update set removed = 0"""
+_REMOVE_KEY = "update partition_key set removed = 1 where space = ? and key = ? and not removed"
+
+
+class SqliteStore:
+    """State in the file `path`, or in memory and gone with the object for ":memory:".
+
+    Opens nothing before the first call, and creates the file (and its folder) with the first write. Threads of a process may
+    share an instance and take turns. `busy_timeout` is how long to wait for a program that is not Partita and locks the file.
+
+    >>> with SqliteStore(":memory:") as store:
+    ...     store.intern_keys({"static": ["eu", "us"]})
+    {'static': {'eu': 1, 'us': 2}}
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], *, busy_timeout: timedelta = timedelta(seconds=30)
+    ) -> None:
+        file = None if path == ":memory:" else Path(path)
+        self._database = Database(file, busy_timeout=busy_timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release everything; further calls raise StoreError."""
+        self._database.close()
+
+    def key_ids(self) -> KeyIds:
+        """Ids of all partition keys that are in use, per dictionary space, in the order of their ids."""
+        with self._database.read() as cursor:
+            return _read_keys(cursor)
+
+    def intern_keys(self, keys: Mapping[str, Sequence[str]]) -> KeyIds:
+        """Make sure that these keys have ids, then answer like `key_ids`; writes only if one has none. Ids start at 1."""
+        known = self.key_ids()
+        missing = [
+            (space, key)
+            for space, wanted in keys.items()
+            for key in wanted
+            if key not in known.get(space, {})
+        ]
+        if not missing:
+            return known
+        with self._database.write() as cursor:
+            cursor.executemany(_ADD_KEY, missing)
+            return _read_keys(cursor)
+
+    def remove_keys(self, space: str, keys: Sequence[str]) -> None:
+        """Take keys of a dynamic definition out of use. Raises StoreError for an unknown one; then none is removed."""
+        with self._database.write() as cursor:
+            known = _read_keys(cursor).get(space, {})
+            for key in keys:
+                cursor.execute(_REMOVE_KEY, (space, key))
+                if not cursor.connection.changes():
+                    near = nearest(key, known)
+                    raise StoreError(
+                        f"{space} has no partition key {key!r}; nothing was removed.",
+                        hint=f"Nearest: {', '.join(near)}" if near else None,
+                    )
+
+    def register(self, assets: Iterable[AssetVersions]) -> Mapping[str, VersionIds]:
+        """Make sure that the versions are known, and answer their ids by asset key; writes only if one is new."""
+        wanted = list(assets)
+        with self._database.read() as cursor:
+            found = {asset.asset: sqlite_log.known_versions(cursor, asset)[1] for asset in wanted}
+        if all(versions.code_id and versions.deps_id for versions in found.values()):
+            return found
+        with self._database.write() as cursor:
+            return {asset.asset: sqlite_log.intern_versions(cursor, asset)[1] for asset in wanted}
+
+    def snapshot(self, assets: Iterable[AssetVersions]) -> StateSnapshot:
+        """One consistent view of these assets; linear in their log rows."""
+        with self._database.read() as cursor:
+            return sqlite_log.read_snapshot(cursor, assets)
+
+    def tokens(self, asset: str, space: str) -> Mapping[int, str]:
+        """Commit token of the last success of each partition that published data."""
+        with self._database.read() as cursor:
+            return sqlite_log.read_tokens(cursor, asset, space)
+
+    def history(self, asset: str, space: str, partition_id: int) -> PartitionHistory:
+        """What is recorded of one partition."""
+        with self._database.read() as cursor:
+            return sqlite_log.read_history(cursor, asset, space, partition_id)
+
+    def mark_current(
+        self, asset: AssetVersions, partition_ids: Sequence[int], now: datetime
+    ) -> None:
+        """Record existing successes as current. Raises StoreError for a partition without one; then none is marked."""
+        with self._database.write() as cursor:
+            sqlite_log.mark_partitions(cursor, asset, partition_ids, instant_to_int(now))
+
+    def start_run(self, run: RunRecord) -> None:
+        """Insert a run with status RUNNING, whatever its record says. Raises StoreError if the id is taken."""
+        with self._database.write() as cursor:
+            sqlite_runs.insert_run(cursor, run)
+
+    def finish_run(self, run_id: str, status: RunStatus, now: datetime) -> None:
+        """Set a run's final status. Raises StoreError if it has ended, or has a step that is still RUNNING."""
+        with self._database.write() as cursor:
+            sqlite_runs.end_run(cursor, run_id, status, instant_to_int(now))
+
+    def claim(self, run_id: str, claims: Sequence[StepClaim], now: datetime) -> list[ClaimedStep]:
+        """Start steps of a run, all or none.
+
+        Raises StoreError for an ended run, a used token, unregistered versions, or a partition that another RUNNING step of the
+        run has.
+        """
+        with self._database.write() as cursor:
+            return sqlite_steps.claim_steps(cursor, run_id, claims, instant_to_int(now))
+
+    def reclaim(self, step_id: int, token: str, now: datetime) -> ClaimedStep:
+        """Start the next attempt of a step whose last one failed. Raises StoreError for any other step, or a used token."""
+        with self._database.write() as cursor:
+            return sqlite_steps.claim_again(cursor, step_id, token, instant_to_int(now))
+
+    def record(self, outcomes: Sequence[StepOutcome], now: datetime) -> list[RecordAnswer]:
+        """Write outcomes in one transaction, one answer each; durable when this returns.
+
+        Raises StoreError, and writes nothing at all, for a receipt of a partition that its step did not claim.
+        """
+        with self._database.write() as cursor:
+            return sqlite_steps.record_outcomes(cursor, outcomes, instant_to_int(now))
+
+    def settle(self, run_id: str, settled: Sequence[Settled], now: datetime) -> None:
+        """Write steps that ended without being claimed."""
+        with self._database.write() as cursor:
+            sqlite_steps.settle_steps(cursor, run_id, settled, instant_to_int(now))
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """One run, or None."""
+        with self._database.read() as cursor:
+            return sqlite_runs.read_run(cursor, run_id)
+
+    def runs(self, limit: int = 50) -> list[RunRecord]:
+        """The latest runs, newest first, without their plans."""
+        with self._database.read() as cursor:
+            return sqlite_runs.read_runs(cursor, limit)
+
+    def steps(self, run_id: str, *, asset: str | None = None) -> list[StepRecord]:
+        """All steps of a run in the order they were written; none for an unknown run."""
+        with self._database.read() as cursor:
+            return sqlite_runs.read_steps(cursor, run_id, asset)
+
+    def attempts(self, run_id: str) -> list[AttemptRecord]:
+        """All failed attempts of a run, final ones included, in order."""
+        with self._database.read() as cursor:
+            return sqlite_runs.read_attempts(cursor, run_id)
+
+    def checks(self, run_id: str) -> list[tuple[int, CheckOutcome]]:
+        """All check outcomes of a run with their step ids, in order."""
+        with self._database.read() as cursor:
+            return sqlite_runs.read_checks(cursor, run_id)
+
+    def unfinished_runs(self) -> list[RunRecord]:
+        """Runs with status RUNNING, oldest first, with their plans."""
+        with self._database.read() as cursor:
+            return sqlite_runs.read_unfinished(cursor)
+
+
+def _read_keys(cursor: apsw.Cursor) -> dict[str, dict[str, int]]:
+    spaces: dict[str, dict[str, int]] = {}
+    for space, key, key_id in cursor.execute(_KEY_IDS):
+        spaces.setdefault(space, {})[key] = key_id
+    return spaces

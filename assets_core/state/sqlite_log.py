@@ -1,0 +1,316 @@
+"""The materialization log in SQLite: appending to it, and reading it as columns, tokens and histories.
+
+Functions run inside a transaction of the caller and take its cursor. Steps and fences live in `sqlite_steps`.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from assets_core.model.errors import StoreError
+from assets_core.model.records import (
+    PartitionColumns,
+    PartitionHistory,
+    StateSnapshot,
+    VersionIds,
+)
+from assets_core.state.sqlite_rows import ids_from_text, int_to_instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import apsw
+
+    from assets_core.model.io_manager import WriteReceipt
+    from assets_core.model.records import AssetVersions
+
+_FAILURE, _SUCCESS = 0, 1  # as in the table's check; 2 is a mark
+
+_COUNTER = "select seq from seq_counter"
+_SET_COUNTER = "update seq_counter set seq = ?"
+_ASSET_ID = "select id from asset where key = ? and space = ?"
+_ASSET_AND_VERSIONS = """
+select id,
+       coalesce((select id from version where asset_id = asset.id and kind = 'code' and text = ?3), 0),
+       coalesce((select id from version where asset_id = asset.id and kind = 'deps' and text = ?4), 0)
+from asset where key = ?1 and space = ?2"""
+_ADD_ASSET = "insert into asset (key, space) values (?, ?) on conflict do nothing"
+_ADD_VERSION = """
+insert into version (asset_id, kind, text)
+select id, ?3, ?4 from asset where key = ?1 and space = ?2 on conflict do nothing"""
+
+_LOG_OF_ASSET = """
+select partition_id, seq, kind, read_seq, code_id, deps_id, data_seq, rows is not null
+from materialization where asset_id = ? order by partition_id, seq"""
+_LOG_FIELDS = 8
+_OTHER_SPACE = """
+select space from asset
+where key = ? and space <> ? and exists (select 1 from materialization where asset_id = asset.id)
+order by id desc limit 1"""
+_IN_FLIGHT = """
+select asset_id, partitions from step
+where status = 'running' and run in (select number from run where status = 'running')
+order by id"""
+# With a single max(), SQLite takes the bare columns from the row that has the maximum.
+_TOKENS = """
+select partition_id, token from (
+    select partition_id, token, max(seq) from materialization
+    where asset_id = ? and token is not null group by partition_id)"""
+
+_LAST_SUCCESS = """
+select m.seq, m.read_seq, m.data_seq, code.text, deps.text, m.data_version, m.rows, run.id
+from materialization m
+join version code on code.id = m.code_id
+join version deps on deps.id = m.deps_id
+join step on step.id = m.step_id
+join run on run.number = step.run
+where m.asset_id = ? and m.partition_id = ? and m.kind <> 0 order by m.seq desc limit 1"""
+_LAST_SUCCESS_AT = """
+select at from materialization
+where asset_id = ? and partition_id = ? and kind = 1 order by seq desc limit 1"""
+_LAST_FAILURE = """
+select m.at, step.message from materialization m join step on step.id = m.step_id
+where m.asset_id = ? and m.partition_id = ? and m.kind = 0 order by m.seq desc limit 1"""
+
+_LAST_DATA = """
+select data_version, data_seq from materialization
+where asset_id = ? and partition_id = ? and kind <> 0 order by seq desc limit 1"""
+_APPEND = """
+insert into materialization (seq, asset_id, partition_id, kind, read_seq, code_id, deps_id, data_seq,
+                             data_version, rows, bytes, schema_hash, step_id, token, at)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_APPEND_MARK = """
+insert into materialization (seq, asset_id, partition_id, kind, read_seq, code_id, deps_id, data_seq,
+                             data_version, rows, bytes, schema_hash, step_id, token, at)
+select ?1, asset_id, partition_id, 2, ?4, ?5, ?6, data_seq, data_version, rows, bytes, schema_hash, step_id, token, ?7
+from materialization
+where asset_id = ?2 and partition_id = ?3 and kind <> 0 order by seq desc limit 1
+returning seq"""
+
+
+def committed_seq(cursor: apsw.Cursor) -> int:
+    """The counter as this transaction found it; 0 before the first log row."""
+    seq: int = cursor.execute(_COUNTER).get
+    return seq
+
+
+class LogWriter:
+    """Appends rows within one write transaction, each under the next seq; `finish` writes them and the counter.
+
+    Rows are held back and inserted together: looking up the last success inside the INSERT itself makes SQLite copy its answer
+    aside first, and costs twice as much as asking before.
+    """
+
+    def __init__(self, cursor: apsw.Cursor, at: int) -> None:
+        self._cursor = cursor
+        self._at = at
+        self._stored = self.seq = committed_seq(cursor)
+        self._rows: list[tuple[str | int | None, ...]] = []
+        self._last_data: dict[tuple[int, int], tuple[str | None, int]] = {}
+
+    def success(
+        self,
+        step_id: int,
+        step: tuple[int, str, str, int, int, int],
+        ids: Sequence[int],
+        receipts: Mapping[int, WriteReceipt] | None,
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Append a success of each partition that has a receipt, or of all without figures if `receipts` is None.
+
+        `step` is asset id, partitions, token, read_seq, code id, deps id. Answers the rows' seqs and data_seqs, one for each of
+        `ids`; 0 where nothing was written. The data_seq stays the last success's if the data version is the same or the receipt
+        says `unchanged`. Without a receipt the data version is unknown: it counts as changed.
+        """
+        asset_id, _, token, read_seq, code_id, deps_id = step
+        seqs, data_seqs = [], []
+        for partition_id in ids:
+            receipt = None if receipts is None else receipts.get(partition_id)
+            if receipt is None and receipts is not None:
+                # A crash between the publishing of two partitions: calling this one fresh would be false.
+                seqs.append(0)
+                data_seqs.append(0)
+                continue
+            self.seq += 1
+            data_seq = self._data_seq((asset_id, partition_id), receipt)
+            row = (asset_id, partition_id, _SUCCESS, read_seq, code_id, deps_id, data_seq)
+            figures: tuple[str | int | None, ...] = (None, None, None, None, step_id, None)
+            if receipt is not None:
+                version, schema = receipt.data_version, receipt.schema_hash
+                figures = (version, receipt.rows, receipt.bytes, schema, step_id, token)
+            self._rows.append((self.seq, *row, *figures, self._at))
+            seqs.append(self.seq)
+            data_seqs.append(data_seq)
+        return tuple(seqs), tuple(data_seqs)
+
+    def _data_seq(self, place: tuple[int, int], receipt: WriteReceipt | None) -> int:
+        """The data_seq of the row about to be written under `seq`."""
+        last = self._last_data.get(place) or self._cursor.execute(_LAST_DATA, place).fetchone()
+        version = None if receipt is None else receipt.data_version
+        data_seq = self.seq
+        if last is not None and receipt is not None:
+            last_version, last_seq = last
+            if receipt.unchanged or version == last_version:
+                data_seq = last_seq
+        self._last_data[place] = (version, data_seq)
+        return data_seq
+
+    def failure(
+        self, step_id: int, step: tuple[int, str, str, int, int, int], ids: Sequence[int]
+    ) -> None:
+        """Append a final failure of each partition; `step` as for `success`."""
+        asset_id, _, _, read_seq, code_id, deps_id = step
+        for partition_id in ids:
+            self.seq += 1
+            row = (asset_id, partition_id, _FAILURE, read_seq, code_id, deps_id, 0)
+            self._rows.append((self.seq, *row, None, None, None, None, step_id, None, self._at))
+
+    def mark(self, asset_id: int, partition_id: int, read_seq: int, versions: VersionIds) -> bool:
+        """Append the last stored success again, as made by these versions from inputs as of `read_seq`; False if there is none."""
+        seq = self.seq + 1
+        row = (
+            seq,
+            asset_id,
+            partition_id,
+            read_seq,
+            versions.code_id,
+            versions.deps_id,
+            self._at,
+        )
+        if self._cursor.execute(_APPEND_MARK, row).get is None:
+            return False
+        self.seq = seq
+        return True
+
+    def finish(self) -> None:
+        """Write the rows and the counter; they become visible by the same commit."""
+        if self.seq != self._stored:
+            self._cursor.executemany(_APPEND, self._rows)
+            self._rows.clear()
+            self._cursor.execute(_SET_COUNTER, (self.seq,))
+            self._stored = self.seq
+
+
+def known_versions(cursor: apsw.Cursor, asset: AssetVersions) -> tuple[int, VersionIds]:
+    """The asset's id (0 if the store has not seen it in this space) and the ids of its versions."""
+    names = (asset.asset, asset.space, asset.code_version, asset.deps_version)
+    row = cursor.execute(_ASSET_AND_VERSIONS, names).fetchone()
+    if row is None:
+        return 0, VersionIds(0, 0)
+    asset_id, code_id, deps_id = row
+    return asset_id, VersionIds(code_id, deps_id)
+
+
+def intern_versions(cursor: apsw.Cursor, asset: AssetVersions) -> tuple[int, VersionIds]:
+    """Like `known_versions`, writing what is not known yet."""
+    asset_id, versions = known_versions(cursor, asset)
+    if asset_id and versions.code_id and versions.deps_id:
+        return asset_id, versions
+    cursor.execute(_ADD_ASSET, (asset.asset, asset.space))
+    for kind, text in (("code", asset.code_version), ("deps", asset.deps_version)):
+        cursor.execute(_ADD_VERSION, (asset.asset, asset.space, kind, text))
+    return known_versions(cursor, asset)
+
+
+def read_snapshot(cursor: apsw.Cursor, assets: Iterable[AssetVersions]) -> StateSnapshot:
+    """The columns of each asset and what else a planner asks; linear in the log rows of these assets."""
+    partitions: dict[str, PartitionColumns] = {}
+    version_ids: dict[str, VersionIds] = {}
+    other_spaces: dict[str, str] = {}
+    asset_of_id: dict[int, str] = {}
+    for asset in assets:
+        asset_id, version_ids[asset.asset] = known_versions(cursor, asset)
+        asset_of_id[asset_id] = asset.asset
+        columns = partitions[asset.asset] = _columns(cursor, asset_id)
+        if not len(columns.ids):
+            other = cursor.execute(_OTHER_SPACE, (asset.asset, asset.space)).fetchone()
+            if other is not None:
+                other_spaces[asset.asset] = other[0]
+    asset_of_id.pop(0, None)  # what every unknown asset has
+    in_flight: dict[str, tuple[int, ...]] = {}
+    for asset_id, ids in cursor.execute(_IN_FLIGHT):
+        key = asset_of_id.get(asset_id)
+        if key is not None:
+            in_flight[key] = in_flight.get(key, ()) + ids_from_text(ids)
+    return StateSnapshot(committed_seq(cursor), partitions, version_ids, other_spaces, in_flight)
+
+
+def _columns(cursor: apsw.Cursor, asset_id: int) -> PartitionColumns:
+    """The last success and failure of every partition of an asset, found by array operations over its part of the log."""
+    import numpy as np  # noqa: PLC0415 - heavy; only snapshots need it
+
+    rows = chain.from_iterable(cursor.execute(_LOG_OF_ASSET, (asset_id,)))
+    log = np.fromiter(rows, dtype=np.int64).reshape(-1, _LOG_FIELDS)
+    ids, seq, kind = log[:, 0], log[:, 1], log[:, 2]
+    # Rows come grouped by partition and, within one, in seq order: a group ends where the id changes.
+    is_last = np.ones(len(log), dtype=bool)
+    is_last[:-1] = ids[1:] != ids[:-1]
+    ends = np.flatnonzero(is_last)
+    starts = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1] + 1])[: len(ends)]
+    # Row number of the latest success so far, carried forward; it belongs to the group only if it is not before its start.
+    successes = np.where(kind != _FAILURE, np.arange(len(log)), -1)
+    success = np.maximum.accumulate(successes)[ends]
+    has_success = success >= starts
+    chosen = np.where(has_success[:, np.newaxis], log[success], 0)
+    return PartitionColumns(
+        ids=ids[ends].copy(),
+        seq=chosen[:, 1].copy(),
+        read_seq=chosen[:, 3].copy(),
+        code_id=chosen[:, 4].copy(),
+        deps_id=chosen[:, 5].copy(),
+        data_seq=chosen[:, 6].copy(),
+        has_data=chosen[:, 7].copy(),
+        failed_seq=np.where(kind[ends] == _FAILURE, seq[ends], 0),
+    )
+
+
+def read_tokens(cursor: apsw.Cursor, asset: str, space: str) -> dict[int, str]:
+    """Token of the last success that published data, by partition id in ascending order."""
+    row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
+    return {} if row is None else dict(cursor.execute(_TOKENS, row))
+
+
+def read_history(
+    cursor: apsw.Cursor, asset: str, space: str, partition_id: int
+) -> PartitionHistory:
+    """The last success (`succeeded_at` and `run_id` are of the run that made the data, not of a later mark) and failure."""
+    row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
+    partition = (0 if row is None else row[0], partition_id)
+    success = cursor.execute(_LAST_SUCCESS, partition).fetchone() or (None,) * 8
+    success_at = cursor.execute(_LAST_SUCCESS_AT, partition).fetchone()
+    failed_at, failure = cursor.execute(_LAST_FAILURE, partition).fetchone() or (None, None)
+    seq, read_seq, data_seq, code_version, deps_version, data_version, rows, run_id = success
+    return PartitionHistory(
+        seq=seq,
+        read_seq=read_seq,
+        data_seq=data_seq,
+        code_version=code_version,
+        deps_version=deps_version,
+        data_version=data_version,
+        rows=rows,
+        run_id=run_id,
+        succeeded_at=None if success_at is None else int_to_instant(success_at[0]),
+        failed_at=None if failed_at is None else int_to_instant(failed_at),
+        failure=failure,
+    )
+
+
+def mark_partitions(
+    cursor: apsw.Cursor, asset: AssetVersions, partition_ids: Iterable[int], at: int
+) -> None:
+    """Append a mark for each partition. Raises StoreError if one has no success; then nothing is kept."""
+    asset_id, versions = intern_versions(cursor, asset)
+    log = LogWriter(cursor, at)
+    read_seq = log.seq
+    missing = [
+        partition_id
+        for partition_id in dict.fromkeys(int(partition_id) for partition_id in partition_ids)
+        if not log.mark(asset_id, partition_id, read_seq, versions)
+    ]
+    if missing:
+        raise StoreError(
+            f"{asset.asset}: {len(missing)} of the partitions to be marked current were never materialized"
+            f" (the first one's id is {missing[0]}); nothing was marked.",
+            hint=f"Materialize them, or leave them out: partita plan {asset.asset}",
+        )
+    log.finish()

@@ -1,0 +1,266 @@
+"""Steps in SQLite: claiming, trying again, recording how they ended, and settling those that were never claimed.
+
+Functions run inside a write transaction of the caller and take its cursor. The states and fences are those of `store`; every
+write about a claimed step is one UPDATE that names step, epoch and `running`, so that checking the fence and writing are one act.
+Reading runs and steps back lives in `sqlite_runs`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from assets_core.model.errors import StoreError
+from assets_core.model.records import (
+    AttemptFailed,
+    ClaimedStep,
+    Fenced,
+    RecordedSuccess,
+    StepSkipped,
+    StepStatus,
+    StepSucceeded,
+)
+from assets_core.state.sqlite_log import LogWriter
+from assets_core.state.sqlite_rows import check_row, ids_from_text, ids_to_text, storable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from assets_core.model.checks import CheckOutcome
+    from assets_core.model.io_manager import WriteReceipt
+    from assets_core.model.records import RecordAnswer, Settled, StepClaim, StepOutcome
+
+_RUN_NUMBER = "select number, status from run where id = ?"
+_COUNTERS = "select seq, epoch from seq_counter"
+_SET_EPOCH = "update seq_counter set epoch = ?"
+_RUNNING_PARTITIONS = (
+    "select asset_id, partitions, id from step where status = 'running' and run = ?"
+)
+_CLAIMED_ASSET = """
+select code.asset_id from version code join version deps on deps.asset_id = code.asset_id
+join asset on asset.id = code.asset_id
+where code.id = ? and code.kind = 'code' and deps.id = ? and deps.kind = 'deps' and asset.key = ?"""
+_ADD_CLAIMED = """
+insert into step (id, run, asset, asset_id, partitions, status, attempt, epoch, token,
+                  read_seq, code_id, deps_id, started_at)
+values (?1, ?2, ?3, ?4, ?5, 'running', 1, ?1, ?6, ?7, ?8, ?9, ?10)"""
+_ADD_SETTLED = """
+insert into step (id, run, asset, partitions, status, attempt, epoch, read_seq, started_at, ended_at, message)
+values (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?7, ?8)"""
+_CLAIM_AGAIN = """
+update step set attempt = attempt + 1, epoch = ?2, token = ?3, read_seq = ?4, started_at = ?5
+where id = ?1 and status = 'running'
+  and exists (select 1 from attempt where step_id = step.id and attempt = step.attempt)"""
+_STEP_STATUS = "select status, attempt from step where id = ?"
+
+_END_STEP = """
+update step set status = ?3, ended_at = ?4, rows = ?5, message = ?6, traceback = ?7
+where id = ?1 and epoch = ?2 and status = 'running'
+returning asset_id, partitions, token, read_seq, code_id, deps_id"""
+# An attempt that was already reported as failed stays in its place when it is reported again as the final one.
+_ADD_ATTEMPT = """
+insert into attempt (step_id, attempt, started_at, ended_at, message, traceback)
+select id, attempt, started_at, ?3, ?4, ?5 from step where id = ?1 and epoch = ?2 and status = 'running'
+on conflict (step_id, attempt) do update
+set ended_at = excluded.ended_at, message = excluded.message, traceback = excluded.traceback"""
+_ADD_CHECK = """
+insert into check_result (step_id, check_name, asset, blocking, passed, message, metadata)
+values (?, ?, ?, ?, ?, ?, ?)"""
+
+_WITHOUT_DATA = frozenset(
+    {StepStatus.SKIPPED, StepStatus.CUT_OFF, StepStatus.CANCELLED, StepStatus.ABANDONED}
+)
+
+
+def running_run(cursor: apsw.Cursor, run_id: str) -> int:
+    """The row number of a run that is RUNNING. Raises StoreError for any other."""
+    row = cursor.execute(_RUN_NUMBER, (run_id,)).fetchone()
+    if row is None:
+        raise StoreError(f"There is no run {run_id!r}.", hint="partita runs list")
+    number, status = row
+    if status != "running":
+        raise StoreError(
+            f"Run {run_id} has ended ({status}); nothing more can be written to it.",
+            hint=f"partita runs show {run_id}",
+        )
+    found: int = number
+    return found
+
+
+def claim_steps(
+    cursor: apsw.Cursor, run_id: str, claims: Sequence[StepClaim], at: int
+) -> list[ClaimedStep]:
+    """Insert RUNNING steps, each under an epoch of its own. Raises StoreError if one may not start; then none does."""
+    number = running_run(cursor, run_id)
+    seq, epoch = cursor.execute(_COUNTERS).get
+    taken = {
+        (asset_id, partition_id): step_id
+        for asset_id, partitions, step_id in cursor.execute(_RUNNING_PARTITIONS, (number,))
+        for partition_id in ids_from_text(partitions)
+    }
+    asset_ids: dict[tuple[int, int, str], int] = {}
+    answers = []
+    for claim in claims:
+        epoch += 1
+        versions = (claim.code_id, claim.deps_id, claim.asset)
+        if versions not in asset_ids:
+            asset_ids[versions] = _claimed_asset(cursor, versions)
+        asset_id = asset_ids[versions]
+        if not claim.partition_ids or not claim.token:
+            raise StoreError(f"{claim.asset}: a claim names at least one partition and a token.")
+        for partition_id in claim.partition_ids:
+            other = taken.setdefault((asset_id, partition_id), epoch)
+            if other != epoch:
+                raise StoreError(
+                    f"{claim.asset}: step {other} of run {run_id} is already working on partition id {partition_id}."
+                )
+        partitions = ids_to_text(claim.partition_ids)
+        row = (epoch, number, claim.asset, asset_id, partitions, claim.token, seq, *versions[:2])
+        _write_token(cursor, _ADD_CLAIMED, (*row, at), claim.token)
+        answers.append(ClaimedStep(step_id=epoch, epoch=epoch, read_seq=seq))
+    cursor.execute(_SET_EPOCH, (epoch,))
+    return answers
+
+
+def claim_again(cursor: apsw.Cursor, step_id: int, token: str, at: int) -> ClaimedStep:
+    """Start a step's next attempt. Raises StoreError unless it is RUNNING and its last attempt was recorded as failed."""
+    seq, epoch = cursor.execute(_COUNTERS).get
+    epoch += 1
+    _write_token(cursor, _CLAIM_AGAIN, (step_id, epoch, token, seq, at), token)
+    if not cursor.connection.changes():
+        row = cursor.execute(_STEP_STATUS, (step_id,)).fetchone()
+        state = "does not exist" if row is None else f"is {row[0]} in attempt {row[1]}"
+        raise StoreError(
+            f"Step {step_id} {state}: only a running step whose last attempt failed can be tried again."
+        )
+    cursor.execute(_SET_EPOCH, (epoch,))
+    return ClaimedStep(step_id=step_id, epoch=epoch, read_seq=seq)
+
+
+def settle_steps(cursor: apsw.Cursor, run_id: str, settled: Sequence[Settled], at: int) -> None:
+    """Insert steps that ended without being claimed."""
+    number = running_run(cursor, run_id)
+    seq, step_id = cursor.execute(_COUNTERS).get
+    for step in settled:
+        step_id += 1
+        _refuse_unless_without_data(step.status)
+        if not step.partition_ids:
+            raise StoreError(f"{step.asset}: a settled step names at least one partition.")
+        partitions = ids_to_text(step.partition_ids)
+        row = (step_id, number, step.asset, partitions, step.status, seq, at)
+        cursor.execute(_ADD_SETTLED, (*row, storable(step.message)))
+    cursor.execute(_SET_EPOCH, (step_id,))
+
+
+def record_outcomes(
+    cursor: apsw.Cursor, outcomes: Sequence[StepOutcome], at: int
+) -> list[RecordAnswer]:
+    """Write outcomes in order, one answer each. Raises StoreError for receipts that don't fit their step."""
+    log = LogWriter(cursor, at)
+    answers: list[RecordAnswer] = []
+    for outcome in outcomes:
+        match outcome:
+            case StepSucceeded():
+                answers.append(_succeeded(cursor, log, outcome, at))
+            case AttemptFailed():
+                answers.append(_failed(cursor, log, outcome, at))
+            case StepSkipped():
+                answers.append(_skipped(cursor, outcome, at))
+            case _:
+                assert_never(outcome)
+    log.finish()
+    return answers
+
+
+def _succeeded(
+    cursor: apsw.Cursor, log: LogWriter, outcome: StepSucceeded, at: int
+) -> RecordedSuccess | Fenced:
+    step_id, receipts = outcome.step_id, outcome.receipts
+    rows = sum(receipt.rows for receipt in receipts) if receipts else None
+    end = (step_id, outcome.epoch, "succeeded", at, rows, "", "")
+    step = cursor.execute(_END_STEP, end).fetchone()
+    if step is None:
+        return Fenced(step_id)
+    ids = ids_from_text(step[1])
+    by_id = _receipts_by_id(step_id, ids, receipts) if receipts else None
+    seqs, data_seqs = log.success(step_id, step, ids, by_id)
+    _add_checks(cursor, step_id, outcome.checks)
+    return RecordedSuccess(step_id, seqs, data_seqs)
+
+
+def _receipts_by_id(
+    step_id: int, ids: tuple[int, ...], receipts: tuple[WriteReceipt, ...]
+) -> dict[int, WriteReceipt]:
+    by_id = {receipt.partition_id: receipt for receipt in receipts}
+    strange = sorted(by_id.keys() - set(ids))
+    if strange:
+        raise StoreError(
+            f"Step {step_id} did not claim partition ids {strange[:5]}, but there are receipts for them; nothing was recorded."
+        )
+    if len(by_id) != len(receipts):
+        raise StoreError(
+            f"Step {step_id} has two receipts for one partition; nothing was recorded."
+        )
+    return by_id
+
+
+def _failed(cursor: apsw.Cursor, log: LogWriter, outcome: AttemptFailed, at: int) -> Fenced | None:
+    step_id = outcome.step_id
+    message, traceback = storable(outcome.message), storable(outcome.traceback)
+    cursor.execute(_ADD_ATTEMPT, (step_id, outcome.epoch, at, message, traceback))
+    if not cursor.connection.changes():
+        return Fenced(step_id)
+    if outcome.final:
+        end = (step_id, outcome.epoch, "failed", at, None, message, traceback)
+        step = cursor.execute(_END_STEP, end).get
+        log.failure(step_id, step, ids_from_text(step[1]))
+    _add_checks(cursor, step_id, outcome.checks)
+    return None
+
+
+def _skipped(cursor: apsw.Cursor, outcome: StepSkipped, at: int) -> Fenced | None:
+    _refuse_unless_without_data(outcome.status)
+    message = storable(outcome.message)
+    end = (outcome.step_id, outcome.epoch, outcome.status, at, None, message, "")
+    if cursor.execute(_END_STEP, end).fetchone() is None:
+        return Fenced(outcome.step_id)
+    return None
+
+
+def _refuse_unless_without_data(status: StepStatus) -> None:
+    if status not in _WITHOUT_DATA:
+        raise StoreError(f"A step that ends without data can't be recorded as {status}.")
+
+
+def _add_checks(cursor: apsw.Cursor, step_id: int, checks: Sequence[CheckOutcome]) -> None:
+    for check in checks:
+        cursor.execute(_ADD_CHECK, check_row(step_id, check))
+
+
+def _claimed_asset(cursor: apsw.Cursor, versions: tuple[int, int, str]) -> int:
+    row = cursor.execute(_CLAIMED_ASSET, versions).fetchone()
+    if row is None:
+        code_id, deps_id, asset = versions
+        raise StoreError(
+            f"{asset}: its claim names versions {code_id} and {deps_id}, which were not registered for it."
+        )
+    asset_id: int = row[0]
+    return asset_id
+
+
+def _write_token(
+    cursor: apsw.Cursor, statement: str, row: tuple[int | str, ...], token: str
+) -> None:
+    import apsw  # noqa: PLC0415 - heavy; commands that answer from the manifest don't need it
+
+    try:
+        cursor.execute(statement, row)
+    except apsw.ConstraintError as error:
+        if "step.token" not in str(
+            error
+        ):  # SQLite names the column; a foreign key would be our own fault
+            raise
+        raise StoreError(
+            f"The commit token {token} belongs to another step; a token is used once."
+        ) from error

@@ -1,0 +1,74 @@
+"""A process that records in a loop until it is killed or done, and says on its output what the store acknowledged.
+
+Run as `python -m tests.crash.state_store_writer FILE NAME TRANSACTIONS`; one JSON line per acknowledged transaction.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from datetime import UTC, datetime
+
+from assets_core.model.io_manager import WriteReceipt
+from assets_core.model.records import (
+    AssetVersions,
+    RecordedSuccess,
+    RunKind,
+    RunRecord,
+    RunStatus,
+    StepClaim,
+    StepSucceeded,
+)
+from assets_core.state.sqlite import SqliteStore
+
+NOW = datetime(2025, 3, 1, tzinfo=UTC)
+SPACE = "day|UTC|+00:00"
+
+
+def main(path: str, name: str, transactions: int) -> None:
+    """Claim five steps of two partitions each in one transaction, record them in the next, and tell."""
+    store = SqliteStore(path)
+    store.start_run(RunRecord(name, RunKind.BACKFILL, name, "", "{}", RunStatus.RUNNING, NOW))
+    versions = store.register([AssetVersions(name, SPACE, "code", "deps")])[name]
+    say({"started": os.getpid()})
+    for number in range(transactions):
+        claims = [
+            StepClaim(
+                asset=name,
+                partition_ids=(2 * step, 2 * step + 1),
+                token=f"{name}-{number}-{step}",
+                code_id=versions.code_id,
+                deps_id=versions.deps_id,
+            )
+            for step in range(5)
+        ]
+        claimed = store.claim(name, claims, NOW)
+        outcomes = [
+            StepSucceeded(
+                one.step_id,
+                one.epoch,
+                tuple(WriteReceipt(i, number, 1, f"v{number}", "s") for i in claim.partition_ids),
+            )
+            for one, claim in zip(claimed, claims, strict=True)
+        ]
+        answers = store.record(outcomes, NOW)
+        say(
+            {
+                "steps": [one.step_id for one in claimed],
+                "read_seqs": [one.read_seq for one in claimed],
+                "tokens": [claim.token for claim in claims],
+                "seqs": [one.seqs for one in answers if isinstance(one, RecordedSuccess)],
+            }
+        )
+    store.close()
+
+
+def say(content: dict[str, object]) -> None:
+    """One line, at once: what is said is what the parent may rely on."""
+    sys.stdout.write(json.dumps(content) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

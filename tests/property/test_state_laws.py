@@ -1,0 +1,331 @@
+"""Random histories of claims, successes, failures and marks against a plain model of what the state store promises.
+
+A history is drawn from one seed, with weights that keep it busy; a failing one is cut short by shrinking its length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets_core.model.errors import StoreError
+from assets_core.model.io_manager import WriteReceipt
+from assets_core.model.records import (
+    AssetVersions,
+    AttemptFailed,
+    ClaimedStep,
+    Fenced,
+    RecordAnswer,
+    RecordedSuccess,
+    RunKind,
+    RunRecord,
+    RunStatus,
+    StepClaim,
+    StepOutcome,
+    StepSkipped,
+    StepStatus,
+    StepSucceeded,
+)
+from assets_core.state.sqlite import SqliteStore
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+ASSETS = ("orders", "trends")
+RUNS = ("run-1", "run-2")
+PARTITIONS = range(-2, 5)
+ENDS = ("publish", "publish", "some", "nothing", "fail", "fail", "give up", "skip")
+
+
+@dataclass
+class Success:
+    seq: int
+    read_seq: int
+    code_id: int
+    deps_id: int
+    data_seq: int
+    data_version: str | None
+    token: str | None
+
+
+@dataclass
+class Step:
+    """The model's view of a step: its epochs, of which the last may still write, and what it would write."""
+
+    run_id: str
+    asset: str
+    ids: tuple[int, ...]
+    code_id: int
+    deps_id: int
+    epochs: list[int]
+    read_seq: int
+    token: str
+    running: bool = True
+    attempt_failed: bool = False
+
+
+@dataclass
+class Model:
+    seq: int = 0
+    successes: dict[tuple[str, int], Success] = field(default_factory=dict)
+    failures: dict[tuple[str, int], int] = field(default_factory=dict)
+    tokens: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def succeed(self, step: Step, receipts: dict[int, WriteReceipt]) -> list[tuple[int, int]]:
+        written = []
+        for partition_id in step.ids:
+            receipt = receipts.get(partition_id)
+            if receipts and receipt is None:
+                written.append((0, 0))
+                continue
+            self.seq += 1
+            place = (step.asset, partition_id)
+            before = self.successes.get(place)
+            same = (
+                before is not None
+                and receipt is not None
+                and (receipt.unchanged or receipt.data_version == before.data_version)
+            )
+            data_seq = before.data_seq if before is not None and same else self.seq
+            self.successes[place] = Success(
+                seq=self.seq,
+                read_seq=step.read_seq,
+                code_id=step.code_id,
+                deps_id=step.deps_id,
+                data_seq=data_seq,
+                data_version=None if receipt is None else receipt.data_version,
+                token=None if receipt is None else step.token,
+            )
+            if receipt is not None:
+                self.tokens[place] = step.token
+            written.append((self.seq, data_seq))
+        return written
+
+    def fail(self, step: Step) -> None:
+        for partition_id in step.ids:
+            self.seq += 1
+            self.failures[step.asset, partition_id] = self.seq
+
+    def rows(self, asset: str) -> list[tuple[int, ...]]:
+        """What the columns must hold: id, seq, read_seq, code_id, deps_id, data_seq, failed_seq."""
+        ids = {place[1] for place in (*self.successes, *self.failures) if place[0] == asset}
+        rows: list[tuple[int, ...]] = []
+        for partition_id in sorted(ids):
+            last = self.successes.get((asset, partition_id), Success(0, 0, 0, 0, 0, None, None))
+            failed = self.failures.get((asset, partition_id), 0)
+            figures = (last.seq, last.read_seq, last.code_id, last.deps_id, last.data_seq)
+            rows.append((partition_id, *figures, failed if failed > last.seq else 0))
+        return rows
+
+
+class History:
+    """Two runs over two assets; processes that lost their claim still write now and then."""
+
+    def __init__(self, seed: int, store: SqliteStore) -> None:
+        self.random = Random(seed)  # noqa: S311 -- a test's dice
+        self.store = store
+        self.model = Model()
+        self.steps: dict[int, Step] = {}
+        self.last_epoch = 0
+        self.code = dict.fromkeys(ASSETS, "code-1")
+        self.clock = START
+        self.serial = 0
+        for run_id in RUNS:
+            store.start_run(
+                RunRecord(run_id, RunKind.BACKFILL, "*", "", "", RunStatus.RUNNING, START)
+            )
+
+    def advance(self) -> None:
+        actions = (self.claim, self.record, self.try_again, self.mark, self.edit)
+        self.random.choices(actions, weights=(4, 8, 3, 2, 1))[0]()
+
+    def now(self) -> datetime:
+        # Backwards now and then: the order of commits must not depend on clocks.
+        self.clock += timedelta(seconds=self.random.choice((-5, 0, 2)))
+        return self.clock
+
+    def token(self) -> str:
+        self.serial += 1
+        return f"token-{self.serial}"
+
+    def versions(self, asset: str) -> AssetVersions:
+        return AssetVersions(asset, "day|UTC|+00:00", self.code[asset], "deps")
+
+    def started(self, claimed: ClaimedStep) -> None:
+        assert claimed.read_seq == self.model.seq
+        assert claimed.epoch > self.last_epoch
+        self.last_epoch = claimed.epoch
+
+    def edit(self) -> None:
+        self.code[self.random.choice(ASSETS)] = self.random.choice(("code-1", "code-2"))
+
+    def claim(self) -> None:
+        run_id, asset = self.random.choice(RUNS), self.random.choice(ASSETS)
+        ids = self.store.register([self.versions(asset)])[asset]
+        groups = [
+            tuple(self.random.sample(PARTITIONS, self.random.choice((1, 1, 2, 3))))
+            for _ in range(self.random.choice((1, 1, 2)))
+        ]
+        wanted = [
+            StepClaim(asset, group, self.token(), ids.code_id, ids.deps_id) for group in groups
+        ]
+        busy = {
+            partition_id
+            for step in self.steps.values()
+            if step.running and (step.run_id, step.asset) == (run_id, asset)
+            for partition_id in step.ids
+        }
+        flat = [partition_id for group in groups for partition_id in group]
+        if busy.intersection(flat) or len(set(flat)) < len(flat):
+            with pytest.raises(StoreError, match="already working on"):
+                self.store.claim(run_id, wanted, self.now())
+            return
+        for one, claim in zip(self.store.claim(run_id, wanted, self.now()), wanted, strict=True):
+            assert one.step_id not in self.steps
+            self.started(one)
+            self.steps[one.step_id] = Step(
+                run_id,
+                asset,
+                claim.partition_ids,
+                claim.code_id,
+                claim.deps_id,
+                [one.epoch],
+                one.read_seq,
+                claim.token,
+            )
+
+    def try_again(self) -> None:
+        retryable = [
+            key for key, step in self.steps.items() if step.running and step.attempt_failed
+        ]
+        others = [key for key in self.steps if key not in retryable]
+        if others and (not retryable or self.random.random() < 0.2):
+            with pytest.raises(StoreError, match="can be tried again"):
+                self.store.reclaim(self.random.choice(others), self.token(), self.now())
+        elif retryable:
+            step_id, token = self.random.choice(retryable), self.token()
+            claimed = self.store.reclaim(step_id, token, self.now())
+            assert claimed.step_id == step_id
+            self.started(claimed)
+            step = self.steps[step_id]
+            step.epochs.append(claimed.epoch)
+            step.read_seq, step.token, step.attempt_failed = claimed.read_seq, token, False
+
+    def record(self) -> None:
+        running = [step_id for step_id, step in self.steps.items() if step.running]
+        outcomes: list[StepOutcome] = []
+        expected: list[RecordAnswer] = []
+        for _ in range(self.random.choice((1, 1, 2, 4))):
+            # Late: a step that has ended, or the first epoch of one that was tried again.
+            late = self.random.random() < 0.25
+            choice = list(self.steps) if late else running
+            if not choice:
+                continue
+            step_id = self.random.choice(choice)
+            step = self.steps[step_id]
+            epoch = step.epochs[0 if late else -1]
+            outcome = self.outcome(step_id, epoch)
+            outcomes.append(outcome)
+            if step.running and step.epochs[-1] == epoch:
+                expected.append(self.apply(step, outcome))
+            else:
+                expected.append(Fenced(step_id))
+        assert self.store.record(outcomes, self.now()) == expected
+
+    def outcome(self, step_id: int, epoch: int) -> StepOutcome:
+        version = self.random.choice(("v1", "v2"))
+        unchanged = self.random.random() < 0.2
+        ids = self.steps[step_id].ids
+        receipts = tuple(WriteReceipt(i, 1, 1, version, "schema", unchanged) for i in ids)
+        match self.random.choice(ENDS):
+            case "publish":
+                return StepSucceeded(step_id, epoch, receipts[::-1])
+            case "some":
+                return StepSucceeded(step_id, epoch, receipts[:1])
+            case "nothing":
+                return StepSucceeded(step_id, epoch, ())
+            case "skip":
+                return StepSkipped(step_id, epoch, StepStatus.CANCELLED, "stopped")
+            case how:
+                return AttemptFailed(step_id, epoch, "no", "", final=how == "give up")
+
+    def apply(self, step: Step, outcome: StepOutcome) -> RecordAnswer:
+        match outcome:
+            case StepSucceeded():
+                step.running = False
+                receipts = {one.partition_id: one for one in outcome.receipts}
+                seqs, data_seqs = zip(*self.model.succeed(step, receipts), strict=True)
+                return RecordedSuccess(outcome.step_id, seqs, data_seqs)
+            case AttemptFailed():
+                step.attempt_failed = True
+                if outcome.final:
+                    step.running = False
+                    self.model.fail(step)
+            case StepSkipped():
+                step.running = False
+        return None
+
+    def mark(self) -> None:
+        asset = self.random.choice(ASSETS)
+        known = [place[1] for place in self.model.successes if place[0] == asset]
+        unknown = [one for one in PARTITIONS if one not in known]
+        ids = self.random.sample(known, min(len(known), self.random.choice((1, 2))))
+        if unknown and self.random.random() < 0.3:
+            with pytest.raises(StoreError, match="nothing was marked"):
+                self.store.mark_current(
+                    self.versions(asset), [*ids, self.random.choice(unknown)], self.now()
+                )
+            return
+        self.store.mark_current(self.versions(asset), ids, self.now())
+        version_ids = self.store.register([self.versions(asset)])[asset]
+        read_seq = self.model.seq
+        for partition_id in ids:
+            self.model.seq += 1
+            success = self.model.successes[asset, partition_id]
+            success.seq, success.read_seq = self.model.seq, read_seq
+            success.code_id, success.deps_id = version_ids.code_id, version_ids.deps_id
+
+    def compare(self) -> None:
+        """Columns are the last of the log; steps and what is in flight stand where the model has them."""
+        snapshot = self.store.snapshot([self.versions(asset) for asset in ASSETS])
+        assert snapshot.seq == self.model.seq
+        for asset in ASSETS:
+            state = snapshot.partitions[asset]
+            figures = (state.seq, state.read_seq, state.code_id, state.deps_id, state.data_seq)
+            arrays = (state.ids, *figures, state.failed_seq)
+            assert all(array.dtype == np.int64 and array.ndim == 1 for array in arrays)
+            assert list(zip(*(a.tolist() for a in arrays), strict=True)) == self.model.rows(asset)
+            space = self.versions(asset).space
+            assert self.store.tokens(asset, space) == {
+                place[1]: text for place, text in self.model.tokens.items() if place[0] == asset
+            }
+            in_flight = [
+                partition_id
+                for step in self.steps.values()
+                if step.running and step.asset == asset
+                for partition_id in step.ids
+            ]
+            assert sorted(snapshot.in_flight.get(asset, ())) == sorted(in_flight)
+        found = {step.id: step for run_id in RUNS for step in self.store.steps(run_id)}
+        assert found.keys() == self.steps.keys()
+        for step_id, step in self.steps.items():
+            assert (found[step_id].status is StepStatus.RUNNING) == step.running
+            assert (found[step_id].epoch, found[step_id].attempt) == (
+                step.epochs[-1],
+                len(step.epochs),
+            )
+            assert (found[step_id].partition_ids, found[step_id].token) == (step.ids, step.token)
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 2**32 - 1), length=st.integers(1, 80))
+def test_any_history_leaves_what_a_plain_model_says(seed: int, length: int) -> None:
+    with SqliteStore(":memory:") as store:
+        history = History(seed, store)
+        for _ in range(length):
+            history.advance()
+            history.compare()
