@@ -1,0 +1,490 @@
+"""How a function becomes an asset or a check, and how those of a module are collected.
+
+Decided here: what `@asset` and `@asset_check` keep, and what of it is wrong on its own (`deps="orders"`). Not decided here: what only the
+whole project can tell (`definitions`), what a parameter means (`binding`), what counts as a change (`code_version`).
+
+Decorators return values and register nowhere; `load_assets` finds the values in their modules.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib import import_module
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any, Final, Generic, overload
+
+from assets_core.model.errors import DefinitionError
+from assets_core.model.specs import Append, HasKey, Input, Merge, Replace, RetryPolicy
+
+if TYPE_CHECKING:
+    # The defaults let `Asset` stand for `Asset[..., Any]`; at run time typing's own, which has none before 3.13, is enough.
+    from typing_extensions import ParamSpec, TypeVar
+
+    from assets_core.model.specs import PartitionBy, WriteMode
+    from partitions.definitions import Partitions
+
+    P = ParamSpec("P", default=...)
+    R_co = TypeVar("R_co", default=Any, covariant=True)
+else:
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    R_co = TypeVar("R_co", covariant=True)
+
+# The decorators' own: a default would be taken for an answer there.
+Q = ParamSpec("Q")
+T = TypeVar("T")
+
+_NO_TAGS: Final[Mapping[str, str]] = MappingProxyType({})
+_ONE_ATTEMPT: Final = RetryPolicy()
+_REPLACE: Final = Replace()
+_AT_ONCE: Final = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """What an asset's function returns to leave its partition not materialized; `reason` is shown to people.
+
+    To materialize an empty partition return zero rows instead.
+
+    >>> Skip("the shop was closed").reason
+    'the shop was closed'
+    """
+
+    reason: str
+
+
+# Not slotted: a class attribute `__doc__` would hide the function's own, and `functools` writes into `__dict__`.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Asset(Generic[P, R_co]):
+    """A function and what was said about it with `@asset`. Calling it calls the plain function, so unit tests need no framework.
+
+    Two assets are equal if they are the same object. It pickles as an import reference, because under spawn the name of a decorated
+    function leads to this object and not to the function.
+    """
+
+    key: str
+    function: Callable[P, R_co]
+    kind: str = "python"
+    description: str = ""
+    group: str = "default"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    owners: tuple[str, ...] = ()
+    partitions: Partitions | None = None
+    inputs: Mapping[str, Input] = field(default_factory=dict)
+    deps: tuple[Input, ...] = ()
+    write: WriteMode = _REPLACE
+    partition_by: PartitionBy | None = None
+    io_manager: str = "default"
+    retry: RetryPolicy = _ONE_ATTEMPT
+    batch_size: int = 1
+    lookback: int = 0
+    closed_after: timedelta = _AT_ONCE
+    code_version: str | None = None
+
+    def __post_init__(self) -> None:
+        _look_like(self, self.function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the plain function."""
+        return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _import_reference(self, self.key)
+
+    def __repr__(self) -> str:
+        return f"<Asset {self.key}>"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AssetCheck(Generic[P, R_co]):
+    """A function that judges an asset's rows, and what was said about it with `@asset_check`. Calling it calls the plain function.
+
+    `asset` is the key of the asset. A `blocking` check that does not pass keeps the rows from being published.
+    """
+
+    asset: str
+    name: str
+    function: Callable[P, R_co]
+    blocking: bool = False
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        _look_like(self, self.function)
+
+    @property
+    def key(self) -> str:
+        """`asset:name`, unique in a project."""
+        return f"{self.asset}:{self.name}"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the plain function."""
+        return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _import_reference(self, self.key)
+
+    def __repr__(self) -> str:
+        return f"<AssetCheck {self.key}>"
+
+
+@overload
+def asset(
+    function: Callable[Q, T],
+    /,
+    *,
+    name: str | None = None,
+    partitions: Partitions | None = None,
+    inputs: Mapping[str, HasKey | str] | None = None,
+    deps: Iterable[HasKey | str] = (),
+    group: str = "default",
+    tags: Mapping[str, str] | None = None,
+    owners: Iterable[str] = (),
+    description: str | None = None,
+    write: WriteMode = _REPLACE,
+    partition_by: str | Mapping[str, str] | None = None,
+    io_manager: str = "default",
+    retry: RetryPolicy = _ONE_ATTEMPT,
+    batch_size: int = 1,
+    lookback: int = 0,
+    closed_after: timedelta = _AT_ONCE,
+    code_version: str | None = None,
+) -> Asset[Q, T]: ...
+
+
+@overload
+def asset(
+    function: None = None,
+    /,
+    *,
+    name: str | None = None,
+    partitions: Partitions | None = None,
+    inputs: Mapping[str, HasKey | str] | None = None,
+    deps: Iterable[HasKey | str] = (),
+    group: str = "default",
+    tags: Mapping[str, str] | None = None,
+    owners: Iterable[str] = (),
+    description: str | None = None,
+    write: WriteMode = _REPLACE,
+    partition_by: str | Mapping[str, str] | None = None,
+    io_manager: str = "default",
+    retry: RetryPolicy = _ONE_ATTEMPT,
+    batch_size: int = 1,
+    lookback: int = 0,
+    closed_after: timedelta = _AT_ONCE,
+    code_version: str | None = None,
+) -> Callable[[Callable[Q, T]], Asset[Q, T]]: ...
+
+
+def asset(
+    function: Callable[..., object] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    partitions: Partitions | None = None,
+    inputs: Mapping[str, HasKey | str] | None = None,
+    deps: Iterable[HasKey | str] = (),
+    group: str = "default",
+    tags: Mapping[str, str] | None = None,
+    owners: Iterable[str] = (),
+    description: str | None = None,
+    write: WriteMode = _REPLACE,
+    partition_by: str | Mapping[str, str] | None = None,
+    io_manager: str = "default",
+    retry: RetryPolicy = _ONE_ATTEMPT,
+    batch_size: int = 1,
+    lookback: int = 0,
+    closed_after: timedelta = _AT_ONCE,
+    code_version: str | None = None,
+) -> Asset | Callable[[Callable[..., object]], Asset]:
+    """Turn a function into an asset; with or without parentheses.
+
+    Args:
+        function: takes its inputs by parameter name and returns the rows of its partitions: anything with `__arrow_c_stream__`, an
+            iterator of record batches, None ("nothing to store") or `Skip`.
+        name: the asset's key; the function's name if None.
+        partitions: a partition definition; None for one table without partitions.
+        inputs: parameter name -> upstream asset, key or `Input(asset, mapping=…)`; for parameters that aren't named like their asset.
+        deps: upstream assets that must be done first and are not loaded.
+        group: free text to select by; so are `tags` and `owners`.
+        tags: see `group`.
+        owners: see `group`.
+        description: the function's docstring if None.
+        write: `Replace()`, `Append()` or `Merge(keys=…)`.
+        partition_by: the column that tells the partitions apart; for several dimensions {dimension: column}.
+        io_manager: the name of one of `Definitions(io_managers=…)`.
+        retry: how often a failing call is tried.
+        batch_size: how many consecutive partitions one call may cover; more than 1 needs `partition_by`.
+        lookback: how many earlier partitions are done again whenever a new one is due.
+        closed_after: how long after its end a partition becomes due.
+        code_version: replaces the version that is computed from the code; change it to make everything stale.
+
+    Raises:
+        DefinitionError: the function can't be called or has no name, or an option is of the wrong type. What depends on other
+            assets is found later, by `Definitions.resolve`.
+
+    >>> @asset(group="bronze", owners=["shop team"])
+    ... def orders() -> list[int]:
+    ...     "All orders."
+    ...     return [1, 2]
+    >>> orders.key, orders.description, orders()
+    ('orders', 'All orders.', [1, 2])
+    """
+
+    def decorate(function: Callable[..., object]) -> Asset:
+        key = _name_of(function, name, "asset")
+        return Asset(
+            key=key,
+            function=function,
+            description=_first_words(function) if description is None else description,
+            group=group,
+            tags=_mapping(key, "tags", tags),
+            owners=_texts(key, "owners", owners),
+            partitions=partitions,
+            inputs={
+                parameter: _as_input(key, upstream)
+                for parameter, upstream in _mapping(key, "inputs", inputs).items()
+            },
+            deps=tuple(_as_input(key, upstream) for upstream in _sequence(key, "deps", deps)),
+            write=_as_write_mode(key, write),
+            partition_by=_as_partition_by(key, partition_by),
+            io_manager=io_manager,
+            retry=retry,
+            batch_size=batch_size,
+            lookback=lookback,
+            closed_after=closed_after,
+            code_version=code_version,
+        )
+
+    return decorate if function is None else decorate(function)
+
+
+def asset_check(
+    asset: HasKey | str, *, name: str | None = None, blocking: bool = False
+) -> Callable[[Callable[Q, T]], AssetCheck[Q, T]]:
+    """Turn a function into a check of `asset`. Its parameters are the asset's own name (the rows just made), `context` and resources.
+
+    It returns a `CheckResult`. With `blocking` rows that don't pass are not published.
+
+    Raises:
+        DefinitionError: the function can't be called or has no name, or `asset` is the function itself (`@asset_check` without
+            the asset).
+
+    >>> from assets_core.model.checks import CheckResult
+    >>> @asset_check("orders", blocking=True)
+    ... def has_rows(orders) -> CheckResult:
+    ...     return CheckResult(passed=len(orders) > 0)
+    >>> has_rows.key, has_rows([]).passed
+    ('orders:has_rows', False)
+    """
+    if not isinstance(asset, str) and not hasattr(asset, "key"):
+        raise DefinitionError(
+            f"asset_check was given {_shown(asset)} where it needs the asset to check",
+            hint="write @asset_check(orders) above the function",
+        )
+    key = asset if isinstance(asset, str) else asset.key
+
+    def decorate(function: Callable[Q, T]) -> AssetCheck[Q, T]:
+        return AssetCheck(
+            asset=key,
+            name=_name_of(function, name, "check"),
+            function=function,
+            blocking=blocking,
+            description=_first_words(function),
+        )
+
+    return decorate
+
+
+def load_assets(
+    module: ModuleType | str, *more: ModuleType | str
+) -> tuple[Asset | AssetCheck, ...]:
+    """Return the assets and checks that the modules hold at their top level, in the order of definition, each object once.
+
+    Lists and tuples of assets count too. A package stands for all its modules, which are imported (but no `__main__`). Assets that
+    a module imported from elsewhere belong to it as well: whoever reads them needs them.
+
+    Args:
+        module: a module, or its name; `__name__` works inside of the module itself.
+        more: further ones.
+
+    Raises:
+        DefinitionError: there is no module of that name. An error inside of a module is raised as it is.
+
+    >>> load_assets("json")
+    ()
+    """
+    found: dict[int, Asset | AssetCheck] = {}
+    for name in (module, *more):
+        for each in _with_submodules(_imported(name)):
+            found.update((id(value), value) for value in _top_level(each))
+    return tuple(found.values())
+
+
+def _top_level(module: ModuleType) -> Iterable[Asset | AssetCheck]:
+    for value in list(vars(module).values()):
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(item, Asset | AssetCheck):
+                yield item
+
+
+def _imported(module: ModuleType | str) -> ModuleType:
+    if isinstance(module, ModuleType):
+        return module
+    if not isinstance(module, str):
+        raise DefinitionError(
+            f"load_assets was given {_shown(module)} where it needs a module or its name",
+            hint="write load_assets(__name__), or list single assets in Definitions(assets=[…])",
+        )
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        # Only the asked-for module or a parent of it; a missing import inside of it is the user's own error.
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            raise DefinitionError(f"load_assets({module!r}): {error}") from error
+        raise
+
+
+def _with_submodules(module: ModuleType) -> Iterable[ModuleType]:
+    yield module
+    if not hasattr(module, "__path__"):
+        return
+    # pkgutil.walk_packages is not used: it passes over a package that fails to import without a word.
+    from pkgutil import iter_modules  # noqa: PLC0415 -- only packages need it
+
+    for info in iter_modules(module.__path__):
+        if info.name != "__main__":
+            yield from _with_submodules(import_module(f"{module.__name__}.{info.name}"))
+
+
+def _look_like(value: object, function: Callable[..., object]) -> None:
+    """What `functools.update_wrapper` does, for a frozen value and without copying the function's own attributes over fields."""
+    for name in functools.WRAPPER_ASSIGNMENTS:
+        if hasattr(function, name):
+            vars(value)[name] = getattr(function, name)
+    vars(value)["__wrapped__"] = function
+
+
+def _import_reference(value: Asset | AssetCheck, key: str) -> tuple[object, ...]:
+    own = str(getattr(value, "__module__", "__main__"))
+    path = str(getattr(value, "__qualname__", ""))
+    # A factory's function says where the factory is; the asset that it made may be held by any other module.
+    for module in (own, *list(sys.modules)):
+        if _find(module, path, key) is value:
+            return (_from_import_reference, (module, path, key))
+    raise DefinitionError(
+        f"{value!r} can't be sent to another process: no top-level name of a module leads to it",
+        hint="assign it to a name at the top level of its module, or put it into a list there",
+    )
+
+
+def _from_import_reference(module: str, path: str, key: str) -> Asset | AssetCheck:
+    import_module(module)
+    found = _find(module, path, key)
+    if found is None:
+        raise DefinitionError(f"module {module!r} has no asset or check {key!r} any more")
+    return found
+
+
+def _find(module: str, path: str, key: str) -> Asset | AssetCheck | None:
+    owner = sys.modules.get(module)
+    value: object = owner
+    for part in path.split("."):
+        # Not getattr: a lazy module would load something for any name that it is asked for.
+        value = getattr(value, "__dict__", {}).get(part)
+    if isinstance(value, Asset | AssetCheck) and value.key == key:
+        return value
+    # Made by a call, under another name than the function's own.
+    candidates = _top_level(owner) if isinstance(owner, ModuleType) else ()
+    return next((item for item in candidates if item.key == key), None)
+
+
+def _name_of(function: object, name: str | None, what: str) -> str:
+    if not callable(function):
+        raise DefinitionError(
+            f"{what} was given {_shown(function)} where it needs a function",
+            hint=f"write @{'asset' if what == 'asset' else 'asset_check(orders)'} above a function",
+        )
+    found = name if name is not None else getattr(function, "__name__", None)
+    if not isinstance(found, str) or found == "<lambda>":
+        raise DefinitionError(
+            f"{_shown(function)} has no name to call the {what} by", hint='add name="…"'
+        )
+    return found
+
+
+def _first_words(function: object) -> str:
+    # The class docstring of a callable object (functools.partial, say) describes the class.
+    doc = getattr(function, "__doc__", None) if hasattr(function, "__name__") else None
+    return inspect.cleandoc(doc) if isinstance(doc, str) else ""
+
+
+def _as_input(key: str, upstream: object) -> Input:
+    if isinstance(upstream, Input):
+        return upstream
+    if isinstance(upstream, str):
+        return Input(upstream)
+    if isinstance(upstream, Asset) or isinstance(getattr(upstream, "key", None), str):
+        return Input(upstream)  # type: ignore[arg-type] # it has a key, which is all that HasKey asks
+    raise DefinitionError(
+        f"asset {key!r} is said to read {_shown(upstream)}, which is no asset and no key",
+        hint="name an asset, its key, or Input(asset, mapping=…)",
+    )
+
+
+def _as_write_mode(key: str, write: object) -> WriteMode:
+    if isinstance(write, Replace | Append | Merge):
+        return write
+    raise DefinitionError(
+        f"asset {key!r} has write={_shown(write)}",
+        hint='write Replace(), Append() or Merge(keys=["id"])',
+    )
+
+
+def _as_partition_by(key: str, partition_by: object) -> PartitionBy | None:
+    if partition_by is None or isinstance(partition_by, str):
+        return partition_by
+    if isinstance(partition_by, Mapping):
+        return tuple((str(name), str(column)) for name, column in partition_by.items())
+    raise DefinitionError(
+        f"asset {key!r} has partition_by={_shown(partition_by)}",
+        hint="name a column, or {dimension: column} for several dimensions",
+    )
+
+
+def _sequence(key: str, option: str, values: Any) -> tuple[Any, ...]:  # noqa: ANN401 -- whatever a user wrote
+    if isinstance(values, str | Asset) or not isinstance(values, Iterable):
+        raise DefinitionError(
+            f"asset {key!r} has {option}={_shown(values)}, which is no list",
+            hint=f"write {option}=[…]",
+        )
+    return tuple(values)
+
+
+def _texts(key: str, option: str, values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(_sequence(key, option, values))
+
+
+def _mapping(key: str, option: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise DefinitionError(
+            f"asset {key!r} has {option}={_shown(values)}, which is no dictionary",
+            hint=f'write {option}={{"name": …}}',
+        )
+    return dict(values)
+
+
+def _shown(value: object) -> str:
+    """`value` in an error message: short, and on one line whatever it is."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    text = repr(value)
+    limit = 80
+    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -1,0 +1,78 @@
+"""What follows from an asset and what it reads: the mapping of an edge, the identity of all edges, the destination of the rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from assets_core.authoring.problems import kind_of
+from assets_core.authoring.rules import dimensions, time_kind
+from assets_core.model.errors import DefinitionError
+from assets_core.model.io_manager import Target
+from partitions.definitions import SINGLE
+from partitions.mappings import choose_mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from assets_core.authoring.decorators import Asset
+    from assets_core.model.specs import Dependency, Input, PartitionBy
+    from partitions.definitions import Partitions
+    from partitions.mappings import PartitionMapping
+
+_DIGEST_LENGTH: Final = 16
+# Any instant will do to ask whether a mapping fits two definitions; this one makes most indexes empty, and so the answer quick.
+_SOME_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def partitions_of(asset: Asset) -> Partitions:
+    """The partition definition of an asset; the one of a single partition if it has none."""
+    return SINGLE if asset.partitions is None else asset.partitions
+
+
+def edge_mapping(read: Input, upstream: Partitions, downstream: Partitions) -> PartitionMapping:
+    """The mapping of one edge: the declared one, else the one that follows from the two definitions.
+
+    Raises:
+        DefinitionError: there is none, or the declared one fits no partitions of these two definitions.
+    """
+    mapping = read.mapping
+    if mapping is None:
+        return choose_mapping(upstream, downstream)
+    if isinstance(mapping, type) or not hasattr(mapping, "bind"):
+        raise DefinitionError(
+            f"mapping= is {kind_of(mapping)}, which is no partition mapping",
+            hint="write, for example, mapping=LastN(7)",
+        )
+    mapping.bind(upstream.index(_SOME_INSTANT), downstream.index(_SOME_INSTANT))
+    return mapping
+
+
+def ordered_partition_by(asset: Asset) -> PartitionBy | None:
+    """`partition_by` with its pairs in the order of the dimensions: the order in which they were written is no difference."""
+    names = [name for name, _ in dimensions(partitions_of(asset))]
+    by = asset.partition_by
+    if by is None or isinstance(by, str) or not names:
+        return by
+    return tuple(sorted(by, key=lambda pair: names.index(pair[0])))
+
+
+def target_of(asset: Asset) -> Target:
+    """The asset as a destination for rows."""
+    kind = time_kind(partitions_of(asset))
+    return Target(
+        asset=asset.key,
+        write=asset.write,
+        partitioned=asset.partitions is not None,
+        partition_by=ordered_partition_by(asset),
+        time_kind=None if kind is None else kind.value,
+    )
+
+
+def deps_version(asset: Asset, dependencies: Iterable[Dependency]) -> str:
+    """Identifies an asset's edges, mappings and partition space; the order of parameters is no difference."""
+    edges = sorted([edge.text(), edge.allow_missing] for edge in dependencies)
+    parts = [edges, partitions_of(asset).space, ordered_partition_by(asset)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_DIGEST_LENGTH]

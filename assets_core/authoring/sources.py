@@ -1,0 +1,361 @@
+"""What a Python source file says, apart from how it is written down: normalised syntax, module-level names, references.
+
+Decided here: which differences of text are no difference (comments, docstrings, layout, type hints), what binds a name of a module, and
+which outer names a piece of code refers to. Not decided here: where a reference leads, and what of it counts (`code_version`).
+
+Everything is read from text; nothing is imported or run. `SourceFiles` keeps what it read, so give one to all questions of one load.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import linecache
+import symtable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+# Positions are no fields. These are, and say nothing: `ctx` follows from the place, the others are hints or the way of quoting.
+_SILENT_FIELDS: Final = frozenset({"ctx", "kind", "type_comment", "type_params", "type_ignores"})
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A name bound by an import: `module` as written, `level` dots before it; `name` is None if it is the module itself."""
+
+    module: str
+    level: int
+    name: str | None
+
+
+Binding = Imported | ast.stmt
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One statement, understood: its normalised text, a digest of its meaning, and the outer names it refers to.
+
+    `references` are dotted names as tuples, `("helpers", "clean")`. `imports` are names that an import inside of it binds.
+    """
+
+    source: str
+    digest: str
+    references: frozenset[tuple[str, ...]]
+    imports: Mapping[str, Imported]
+
+
+@dataclass(slots=True)
+class SourceFile:
+    """A parsed and normalised file.
+
+    `bindings` maps each module-level name to what binds or changes it, in order; `stars` are the `from x import *`. `functions` maps
+    (first line, name) of a function to its nodes: several lambdas may stand on one line. `imports` maps every name that an absolute
+    import binds anywhere, also under `if TYPE_CHECKING`, to its dotted origin.
+    """
+
+    tree: ast.Module
+    bindings: dict[str, list[Binding]] = field(default_factory=dict)
+    stars: list[Imported] = field(default_factory=list)
+    functions: dict[tuple[int, str], list[FunctionNode]] = field(default_factory=dict)
+    classes: dict[str, list[ast.ClassDef]] = field(default_factory=dict)
+    imports: dict[str, str] = field(default_factory=dict)
+    _pieces: dict[tuple[int, ...], Piece] = field(default_factory=dict)
+
+    def piece(self, node: ast.AST, decorators: Sequence[ast.expr] = ()) -> Piece:
+        """Understand one node of this file; of a definition with only these of its decorators."""
+        # The ids stay valid: the tree, and with it every node, lives as long as this object.
+        key = (id(node), *map(id, decorators))
+        known = self._pieces.get(key)
+        if known is None:
+            known = self._pieces[key] = _understand(node, decorators)
+        return known
+
+
+class SourceFiles:
+    """Reads source files, each once."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, SourceFile | None] = {}
+
+    def file(
+        self, filename: str, namespace: Mapping[str, object] | None = None
+    ) -> SourceFile | None:
+        """The file as `linecache` finds it (notebook cells and zipped modules too); None if there is no source to read.
+
+        `namespace` holds the globals of the module, whose loader may know the source where no file does.
+        """
+        if filename not in self._files:
+            linecache.checkcache(filename)
+            text = "".join(linecache.getlines(filename, dict(namespace or {})))
+            self._files[filename] = _parse(text) if text else None
+        return self._files[filename]
+
+
+def _parse(text: str) -> SourceFile | None:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        # Edited since it was imported, or a notebook cell with magic lines: the caller falls back to what runs.
+        return None
+    file = SourceFile(tree)
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                file.functions.setdefault((first, node.name), []).append(node)
+            case ast.Lambda():
+                file.functions.setdefault((node.lineno, "<lambda>"), []).append(node)
+            case ast.ClassDef():
+                file.classes.setdefault(node.name, []).append(node)
+            case ast.Import() | ast.ImportFrom():
+                for name, bound in _imported_names(node):
+                    if bound.level == 0:
+                        file.imports[name] = ".".join(filter(None, (bound.module, bound.name)))
+    file.tree = _Normaliser().visit(tree)
+    _bind(file, file.tree.body)
+    for name, bindings in file.bindings.items():
+        # `logging.basicConfig()` does not make `logging` another module; `LIMITS.update(…)` does change LIMITS.
+        if any(isinstance(each, Imported) for each in bindings):
+            bindings[:] = [
+                each
+                for each in bindings
+                if isinstance(each, Imported | Definition) or name in _assigned(each, calls=False)
+            ]
+    return file
+
+
+class _Normaliser(ast.NodeTransformer):
+    """Takes out, in place, what does not change what code does."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        # Annotated names in a class body stay whole: dataclasses, pydantic and NamedTuple make fields of them.
+        kept = {id(each): each for each in node.body if isinstance(each, ast.AnnAssign)}
+        body: list[ast.stmt] = []
+        for each in node.body:
+            if id(each) in kept:
+                body.append(each)
+                continue
+            visited = self.visit(each)
+            if visited is not None:
+                body.append(visited)
+        node.body = body or [ast.Pass()]
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if node.value is None:
+            return None
+        assign = ast.Assign(targets=[node.target], value=node.value)
+        return self.generic_visit(ast.copy_location(assign, node))
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        # A docstring, a comment in quotes, or the `...` of a stub.
+        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if getattr(node, "body", None) == [] and not isinstance(node, ast.Module):
+            node.body = [ast.Pass()]  # type: ignore[attr-defined] # every node with a list of that name has it
+        return node
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+
+def _bind(file: SourceFile, statements: Iterable[ast.stmt]) -> None:
+    """Enter into `file.bindings` what these module-level statements bind or change."""
+    for statement in statements:
+        match statement:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                file.bindings.setdefault(statement.name, []).append(statement)
+            case ast.Import() | ast.ImportFrom():
+                for name, bound in _imported_names(statement):
+                    if name == "*":
+                        file.stars.append(bound)
+                    else:
+                        file.bindings.setdefault(name, []).append(bound)
+            case _:
+                # An `if` or `try` counts whole for what it assigns, so that its condition does too.
+                for name in sorted(_assigned(statement, calls=True)):
+                    file.bindings.setdefault(name, []).append(statement)
+                _bind(file, _definitions_inside(statement))
+
+
+def _definitions_inside(statement: ast.stmt) -> Iterator[ast.stmt]:
+    """The definitions and imports in the blocks of a compound statement."""
+    for child in ast.iter_child_nodes(statement):
+        match child:
+            case (
+                ast.FunctionDef()
+                | ast.AsyncFunctionDef()
+                | ast.ClassDef()
+                | ast.Import()
+                | ast.ImportFrom()
+            ):
+                yield child
+            case ast.stmt() | ast.excepthandler() | ast.match_case():
+                yield from _definitions_inside(child)  # type: ignore[arg-type] # only its children matter
+
+
+def _assigned(statement: ast.stmt, *, calls: bool) -> set[str]:
+    """Names that a statement assigns, changes through `x[…] = ` or `x.y = `, or with `calls` may change by `x.y(…)`."""
+    names = set()
+    pending: list[ast.AST] = [statement]
+    while pending:
+        node = pending.pop()
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() | ast.Lambda():
+                continue
+            case ast.Name(id=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
+                names |= _root(node)
+            case ast.Expr(value=ast.Call(func=ast.Attribute() as function)) if calls:
+                names |= _root(function)
+        pending.extend(ast.iter_child_nodes(node))
+    return names
+
+
+def _root(node: ast.expr) -> set[str]:
+    """The name that `x.y[1].z` starts from, if it starts from a name."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return {node.id} if isinstance(node, ast.Name) else set()
+
+
+def _imported_names(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Imported]]:
+    if isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            yield alias.asname or alias.name, Imported(node.module or "", node.level, alias.name)
+        return
+    for alias in node.names:
+        root = alias.name.partition(".")[0]
+        yield alias.asname or root, Imported(alias.name if alias.asname else root, 0, None)
+
+
+def dotted(node: ast.expr) -> tuple[str, ...] | None:
+    """`("a", "b")` for the expression `a.b`; None if it is no dotted name.
+
+    >>> dotted(ast.parse("helpers.clean", mode="eval").body)
+    ('helpers', 'clean')
+    """
+    path: list[str] = []
+    while isinstance(node, ast.Attribute):
+        path.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return None
+    return (node.id, *reversed(path))
+
+
+def _understand(node: ast.AST, decorators: Sequence[ast.expr]) -> Piece:
+    if isinstance(node, Definition):
+        shape = {name: getattr(node, name) for name in node._fields if hasattr(node, name)}
+        node = type(node)(**{**shape, "decorator_list": list(decorators)})
+        ast.fix_missing_locations(node)
+    statements = node.body if isinstance(node, ast.Module) else [node]
+    lines = [ast.unparse(each) for each in statements]
+    source = "\n".join(lines)
+    outer = _outer_names(node, source)
+    imports = {
+        name: bound
+        for each in ast.walk(node)
+        if isinstance(each, ast.Import | ast.ImportFrom)
+        for name, bound in _imported_names(each)
+    }
+    paths = _Paths()
+    paths.visit(node)
+    references = {path for path in paths.found if path[0] in outer or path[0] in imports}
+    # The name of a definition is what others call it by; renaming it changes them, not what it does.
+    renamed = {"name"} if isinstance(node, Definition) else set()
+    return Piece(
+        source, digest_of(canonical(node, leave_out=renamed)), frozenset(references), imports
+    )
+
+
+def canonical(node: object, *, leave_out: Iterable[str] = ()) -> str:
+    """The meaning of normalised syntax as text, the same in every version of Python; `leave_out` names fields of the node itself.
+
+    `ast.dump` is not used: its text changes whenever a Python version adds a field, which would make every asset stale.
+
+    >>> canonical(ast.parse("x  =  1 # one").body[0])
+    'Assign(targets=[Name(id=str:x)],value=Constant(value=int:1))'
+    """
+    if isinstance(node, ast.AST):
+        fields = (
+            f"{name}={canonical(value)}"
+            for name, value in ast.iter_fields(node)
+            if name not in _SILENT_FIELDS
+            and name not in leave_out
+            and (isinstance(node, ast.Constant) or value not in (None, []))
+        )
+        return f"{type(node).__name__}({','.join(fields)})"
+    if isinstance(node, list):
+        return f"[{','.join(map(canonical, node))}]"
+    text = node if isinstance(node, str) and node.isidentifier() else repr(node)
+    return f"{type(node).__name__}:{text}"
+
+
+def digest_of(text: str) -> str:
+    """A digest of text, safe against collisions."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class _Paths(ast.NodeVisitor):
+    """Collects the dotted names that code reads."""
+
+    def __init__(self) -> None:
+        self.found: set[tuple[str, ...]] = set()
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        path = dotted(node)
+        if path is None:
+            self.generic_visit(node)
+        else:
+            self.found.add(path)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        self.found.add((node.id,))
+
+
+class _WithoutNonlocal(ast.NodeTransformer):
+    def visit_Nonlocal(self, node: ast.Nonlocal) -> ast.AST:
+        del node
+        return ast.Pass()
+
+
+def _outer_names(node: ast.AST, source: str) -> set[str]:
+    """Names that the code takes from outside of itself, by Python's own rules of scope."""
+    if any(isinstance(each, ast.Nonlocal) for each in ast.walk(node)):
+        # The compiler refuses it outside of the enclosing function; what it names is in the closure.
+        source = ast.unparse(_WithoutNonlocal().visit(ast.parse(source)))
+    table = symtable.symtable(source, "<piece>", "exec")
+    names = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
+    pending = list(table.get_children())
+    while pending:
+        scope = pending.pop()
+        # In a class body `limit = limit` reads the outer name although it binds an inner one.
+        whole = scope.get_type() == "class"
+        names |= {
+            symbol.get_name()
+            for symbol in scope.get_symbols()
+            if symbol.is_referenced() and (whole or symbol.is_global())
+        }
+        pending.extend(scope.get_children())
+    return names
