@@ -1,0 +1,54 @@
+"""Handing upstream rows to a function in the type that its parameter is annotated with. What to read is the worker's decision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from assets_core.authoring.binding import LoadAs
+from assets_core.model.errors import DefinitionError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def convert_input(stream: pa.RecordBatchReader, load_as: LoadAs) -> object:
+    """The stream as a value of the asked type; a RecordBatchReader is passed on unread.
+
+    Raises DefinitionError naming the package to install if pandas or polars is missing.
+    """
+    match load_as:
+        case LoadAs.READER:
+            return stream
+        case LoadAs.TABLE:
+            return stream.read_all()
+        case LoadAs.PANDAS:
+            _need("pandas")
+            return stream.read_pandas()
+        case LoadAs.POLARS:
+            return _polars(stream)
+        case LoadAs.POLARS_LAZY:
+            return _polars(stream).lazy()  # type: ignore[attr-defined]
+        case LoadAs.DUCKDB:
+            import duckdb  # noqa: PLC0415 - heavy, and only for those who ask for relations
+
+            # The relation keeps its connection alive; a table can be scanned any number of times, a stream only once.
+            return duckdb.connect().from_arrow(stream.read_all())
+        case _:
+            assert_never(load_as)
+
+
+def _polars(stream: pa.RecordBatchReader) -> object:
+    _need("polars")
+    import polars as pl  # noqa: PLC0415 - optional
+
+    return pl.from_arrow(stream.read_all())
+
+
+def _need(package: str) -> None:
+    from importlib.util import find_spec  # noqa: PLC0415 - only when something is loaded
+
+    if find_spec(package) is None:
+        raise DefinitionError(
+            f"an input is annotated with a {package} type, and {package} is not installed",
+            hint=f"type: pip install 'partita[{package}]'",
+        )

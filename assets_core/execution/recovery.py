@@ -1,0 +1,66 @@
+"""After a crash: turn every step that was running into what the destination says it is. Called while holding the project lock.
+
+Data is published before its success is recorded, so a step that was RUNNING when its process died is in one of two states: its
+token is at the destination, then the state is rolled forward; or it isn't, then nothing is visible, what was staged is thrown
+away, and the step is ABANDONED, to be planned again like any stale partition.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from assets_core.execution.slices import slices_of
+from assets_core.model.io_manager import StageRequest
+from assets_core.model.records import RunStatus, StepSkipped, StepStatus, StepSucceeded
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from assets_core.authoring.definitions import Resolved
+    from assets_core.model.records import RunRecord, StepOutcome, StepRecord
+    from assets_core.state.store import StateStore
+    from partitions.definitions import PartitionIndex
+
+
+def recover(resolved: Resolved, store: StateStore, now: datetime) -> list[RunRecord]:
+    """Settle all runs that a dead process left RUNNING, and answer them. Idempotent; a crash in here is recovered the same way."""
+    crashed = store.unfinished_runs()
+    key_ids = store.key_ids() if crashed else {}
+    for run in crashed:
+        outcomes: list[StepOutcome] = []
+        for step in store.steps(run.id):
+            if step.status is StepStatus.RUNNING:
+                spec = resolved.graph.specs.get(step.asset)
+                index = spec.partitions.index(now, key_ids) if spec is not None else None
+                outcomes.append(_outcome(resolved, step, index))
+        store.record(outcomes, now)
+        store.finish_run(run.id, RunStatus.CRASHED, now)
+    return crashed
+
+
+def _outcome(resolved: Resolved, step: StepRecord, index: PartitionIndex | None) -> StepOutcome:
+    if index is not None:
+        request = _request(resolved, step, index)
+        manager = resolved.io_managers[resolved.graph.spec(step.asset).io_manager]
+        receipts = manager.published(request) if request.slices else ()
+        manager.discard_leftovers(step.token, request.target)
+        if receipts:
+            return StepSucceeded(step.id, step.epoch, receipts)
+    return StepSkipped(
+        step.id,
+        step.epoch,
+        StepStatus.ABANDONED,
+        "its process died before its rows were published",
+    )
+
+
+def _request(resolved: Resolved, step: StepRecord, index: PartitionIndex) -> StageRequest:
+    import numpy as np  # noqa: PLC0415 - recovery is off the start-up path
+
+    slots = index.slots_of_ids(np.asarray(step.partition_ids, dtype=np.int64))
+    return StageRequest(
+        target=resolved.target(step.asset),
+        slices=slices_of(index, (int(slot) for slot in slots[slots >= 0])),
+        epoch=step.epoch,
+        token=step.token,
+    )

@@ -1,0 +1,348 @@
+"""The pure machine of one run: told what happened, it says what to do next. It reads no clock and touches nothing.
+
+Theory of operation
+-------------------
+Every planned partition of every asset is a slot with one status:
+
+    QUEUED ──offer──► RUNNING ──► SUCCEEDED | FAILED | SKIPPED | UNCHANGED
+       │                 │  ▲
+       │                 ▼  │ retry
+       │              WAITING
+       └──► SKIPPED (something it reads failed) | CUT_OFF (nothing it reads changed) | CANCELLED
+
+Only the caller's reports move a slot out of RUNNING; only `decide` moves one out of QUEUED without running it. A slot may start when
+none of the planned partitions that it reads is still QUEUED, RUNNING or WAITING; lineage order is kept per partition, so a failed day
+holds up only what reads that day. A conditional slot is tested at that moment with the rule of `planning.staleness`
+(data_seq(u) > read_seq(p)) and cut off if nothing changed.
+
+UNCHANGED is a function's own Skip where older rows exist: readers go on with those. Without older rows it is SKIPPED, and so
+are its readers.
+
+What can never be: a slot that runs before what it reads is final; a slot that leaves a final status; a decision that depends on
+anything but the reports and `now`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assets_core.model.records import RunStatus, StepStatus
+from assets_core.planning.staleness import bind_dependencies, partition_facts
+from partitions.sets import PartitionSet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from assets_core.planning.plan import Plan
+    from assets_core.planning.staleness import BoundDependency, Facts, PartitionFacts
+    from partitions.definitions import PartitionIndex
+
+    Mask = NDArray[np.bool_]
+
+Slots = tuple[int, ...]
+
+MOST_OFFERED = 100
+"""How many steps one offer holds at most: the size of a commit group."""
+
+
+class SlotStatus(IntEnum):
+    """Where one partition of the plan stands."""
+
+    NOT_PLANNED = 0
+    QUEUED = 1
+    RUNNING = 2
+    WAITING = 3
+    SUCCEEDED = 4
+    FAILED = 5
+    SKIPPED = 6
+    CUT_OFF = 7
+    CANCELLED = 8
+    UNCHANGED = 9
+
+
+OPEN = (SlotStatus.QUEUED, SlotStatus.RUNNING, SlotStatus.WAITING)
+BAD = (SlotStatus.FAILED, SlotStatus.SKIPPED, SlotStatus.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """These steps may start, each a tuple of consecutive slots; the caller starts as many as it likes and reports `started`."""
+
+    asset: str
+    steps: tuple[Slots, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """This step's pause is over; the caller starts its next attempt."""
+
+    asset: str
+    slots: Slots
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """These slots are final without running; the caller records it."""
+
+    asset: str
+    slots: Slots
+    status: StepStatus
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before this instant, unless a report comes in."""
+
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Every slot is final."""
+
+    status: RunStatus
+
+
+Instruction = Offer | Retry | Settle | Wait | Finish
+
+
+@dataclass(slots=True, eq=False)
+class _AssetRun:
+    """The mutable part of one planned asset."""
+
+    index: PartitionIndex
+    status: NDArray[np.uint8]
+    conditional: Mask
+    facts: PartitionFacts
+    edges: tuple[BoundDependency, ...]
+    batch_size: int
+    changed: bool = True
+    """True if something that it reads moved since `ready` was computed."""
+    ready: Mask = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+
+    def having(self, *statuses: SlotStatus) -> Mask:
+        return np.isin(self.status, statuses)
+
+
+class RunState:
+    """One run in flight; see the module's theory of operation."""
+
+    def __init__(self, plan: Plan, facts: Facts, *, fail_fast: bool = False) -> None:
+        self._fail_fast = fail_fast
+        self._stopping: str | None = None
+        self._waiting: list[tuple[datetime, str, Slots]] = []
+        self._facts: dict[str, PartitionFacts] = {}
+        self._runs: dict[str, _AssetRun] = {}
+        for part in plan.assets:
+            if not part.partitions:
+                continue
+            spec = facts.graph.spec(part.asset)
+            index = facts.indexes[part.asset]
+            edges = bind_dependencies(facts, spec)
+            for key in (part.asset, *(edge.dependency.upstream for edge in edges)):
+                if key not in self._facts:
+                    self._facts[key] = partition_facts(facts, facts.graph.spec(key))
+            status = np.where(part.partitions.mask(), SlotStatus.QUEUED, SlotStatus.NOT_PLANNED)
+            self._runs[part.asset] = _AssetRun(
+                index=index,
+                status=status.astype(np.uint8),
+                conditional=part.conditional.mask().copy(),
+                facts=self._facts[part.asset],
+                edges=edges,
+                batch_size=spec.batch_size,
+            )
+        self._readers: dict[str, list[str]] = {key: [] for key in self._runs}
+        for key, run in self._runs.items():
+            for edge in run.edges:
+                if edge.dependency.upstream in self._readers:
+                    self._readers[edge.dependency.upstream].append(key)
+
+    def status_of(self, asset: str) -> NDArray[np.uint8]:
+        """A copy of the asset's slot statuses (`SlotStatus` numbers)."""
+        return self._runs[asset].status.copy()
+
+    def counts(self) -> Mapping[SlotStatus, int]:
+        """How many planned partitions have each status."""
+        totals = np.zeros(len(SlotStatus), dtype=np.int64)
+        for run in self._runs.values():
+            totals += np.bincount(run.status, minlength=len(SlotStatus))
+        return {
+            status: int(totals[status])
+            for status in SlotStatus
+            if status is not SlotStatus.NOT_PLANNED
+        }
+
+    @property
+    def stopping(self) -> str | None:
+        """Why nothing more is started, or None."""
+        return self._stopping
+
+    def edges(self, asset: str) -> tuple[BoundDependency, ...]:
+        """The asset's dependencies over the run's indexes."""
+        return self._runs[asset].edges
+
+    def readable(self, asset: str) -> Mask:
+        """Per slot, whether its rows can be read by now; for planned assets and everything that they read."""
+        return self._facts[asset].exists
+
+    # What the caller reports.
+
+    def started(self, asset: str, steps: tuple[Slots, ...]) -> None:
+        """These offered steps are running now."""
+        for slots in steps:
+            self._move(asset, slots, SlotStatus.RUNNING)
+
+    def succeeded(self, asset: str, slots: Slots, data_seqs: Slots) -> None:
+        """Recorded; `data_seqs` tells per slot when its rows last changed."""
+        facts = self._facts[asset]
+        facts.data_seq[list(slots)] = data_seqs
+        facts.seq[list(slots)] = data_seqs
+        facts.lost[list(slots)] = False
+        self._move(asset, slots, SlotStatus.SUCCEEDED)
+
+    def failed(self, asset: str, slots: Slots, *, retry_at: datetime | None) -> None:
+        """An attempt failed; without `retry_at` it was the last."""
+        if retry_at is not None and self._stopping is None:
+            self._move(asset, slots, SlotStatus.WAITING)
+            self._waiting.append((retry_at, asset, slots))
+            return
+        self._move(asset, slots, SlotStatus.FAILED)
+        if self._fail_fast and self._stopping is None:
+            self._stopping = "the run stopped at its first failure (--fail-fast)"
+
+    def skipped(self, asset: str, slots: Slots) -> None:
+        """The function said Skip: readers go on with older rows where there are some."""
+        run = self._runs[asset]
+        older = run.facts.exists[list(slots)]
+        self._move(
+            asset,
+            tuple(s for s, has in zip(slots, older, strict=True) if has),
+            SlotStatus.UNCHANGED,
+        )
+        self._move(
+            asset,
+            tuple(s for s, has in zip(slots, older, strict=True) if not has),
+            SlotStatus.SKIPPED,
+        )
+
+    def cancelled(self, asset: str, slots: Slots) -> None:
+        """A running step was interrupted before it published anything."""
+        self._move(asset, slots, SlotStatus.CANCELLED)
+
+    def stop(self, why: str) -> None:
+        """Start nothing more; running steps finish, everything else is cancelled."""
+        self._stopping = why
+
+    # What the caller does next.
+
+    def decide(self, now: datetime) -> Instruction:
+        """The next instruction. Call it again after carrying it out and reporting what happened."""
+        if self._stopping is not None:
+            cancelled = self._cancel_rest(self._stopping)
+            if cancelled is not None:
+                return cancelled
+        due = next((entry for entry in self._waiting if entry[0] <= now), None)
+        if due is not None:
+            self._waiting.remove(due)
+            self._move(due[1], due[2], SlotStatus.RUNNING)
+            return Retry(due[1], due[2])
+        for asset, run in self._runs.items():
+            instruction = self._next_of(asset, run)
+            if instruction is not None:
+                return instruction
+        if self._waiting:
+            return Wait(min(entry[0] for entry in self._waiting))
+        return Finish(self._verdict())
+
+    def _next_of(self, asset: str, run: _AssetRun) -> Instruction | None:
+        if run.changed:
+            settle = self._refresh(asset, run)
+            if settle is not None:
+                return settle
+        ready = run.ready & (run.status == SlotStatus.QUEUED)
+        if not ready.any():
+            return None
+        pieces = PartitionSet.from_mask(run.index, ready).split(run.batch_size)
+        return Offer(
+            asset, tuple(tuple(piece.slots().tolist()) for piece in islice(pieces, MOST_OFFERED))
+        )
+
+    def _refresh(self, asset: str, run: _AssetRun) -> Settle | None:
+        """Recompute what may start; the first group that is final without running is settled, and asked for again."""
+        queued = run.status == SlotStatus.QUEUED
+        held = np.zeros(len(queued), dtype=np.bool_)
+        changed = np.zeros(len(queued), dtype=np.bool_)
+        for edge in run.edges:
+            upstream = edge.dependency.upstream
+            above = self._runs.get(upstream)
+            if above is not None:
+                skip = queued & edge.mapped.any_upstream(above.having(*BAD))
+                if skip.any():
+                    return self._skip(asset, edge, skip)
+                held |= edge.mapped.any_upstream(above.having(*OPEN))
+            if edge.dependency.mapping.triggers:
+                changed |= (
+                    edge.mapped.max_upstream(self._facts[upstream].data_seq) > run.facts.read_seq
+                )
+        free = queued & ~held
+        unchanged = free & run.conditional & ~changed
+        if unchanged.any():
+            slots = tuple(np.flatnonzero(unchanged).tolist())
+            self._move(asset, slots, SlotStatus.CUT_OFF)
+            return Settle(asset, slots, StepStatus.CUT_OFF, "nothing that it reads changed")
+        run.ready = free
+        run.changed = False
+        return None
+
+    def _skip(self, asset: str, edge: BoundDependency, skip: Mask) -> Settle:
+        """Settle the slots that share the first guilty upstream partition, so that each record names its own."""
+        above = self._runs[edge.dependency.upstream]
+        bad = above.having(*BAD)
+        first = int(np.argmax(skip))
+        read = edge.mapped.upstream_slots(first)
+        guilty = int(read[np.argmax(bad[read])])
+        only = np.zeros(len(bad), dtype=np.bool_)
+        only[guilty] = True
+        slots = tuple(np.flatnonzero(skip & edge.mapped.any_upstream(only)).tolist())
+        self._move(asset, slots, SlotStatus.SKIPPED)
+        key = above.index.key(guilty)
+        name = f"{edge.dependency.upstream}@{key}" if key else edge.dependency.upstream
+        word = SlotStatus(int(above.status[guilty])).name.lower()
+        return Settle(asset, slots, StepStatus.SKIPPED, f"it reads {name}, which {_was(word)}")
+
+    def _cancel_rest(self, why: str) -> Settle | None:
+        self._waiting.clear()
+        for asset, run in self._runs.items():
+            slots = tuple(
+                np.flatnonzero(run.having(SlotStatus.QUEUED, SlotStatus.WAITING)).tolist()
+            )
+            if slots:
+                self._move(asset, slots, SlotStatus.CANCELLED)
+                return Settle(asset, slots, StepStatus.CANCELLED, why)
+        return None
+
+    def _move(self, asset: str, slots: Slots, status: SlotStatus) -> None:
+        self._runs[asset].status[list(slots)] = status
+        for reader in self._readers[asset]:
+            self._runs[reader].changed = True
+
+    def _verdict(self) -> RunStatus:
+        counts = self.counts()
+        if counts[SlotStatus.FAILED]:
+            return RunStatus.FAILED
+        if counts[SlotStatus.CANCELLED]:
+            return RunStatus.CANCELLED
+        return RunStatus.SUCCEEDED
+
+
+def _was(word: str) -> str:
+    return "failed" if word == "failed" else f"was {word}"

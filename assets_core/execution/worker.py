@@ -1,0 +1,266 @@
+"""One attempt of one step: read inputs, call the function, stage what it returned, check the staged rows. Nothing becomes visible here."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from assets_core.authoring.binding import (
+    ConfigParameter,
+    ContextParameter,
+    InputParameter,
+    ResourceParameter,
+)
+from assets_core.authoring.decorators import Skip
+from assets_core.execution.inputs import convert_input
+from assets_core.execution.outputs import OutputStream, user_error
+from assets_core.execution.slices import keys_of, slices_of
+from assets_core.model.checks import CheckOutcome, CheckResult
+from assets_core.model.context import AssetContext
+from assets_core.model.errors import DataError, InternalError, PartitaError, UserCodeError
+from assets_core.model.io_manager import ReadRequest, StageRequest
+from partitions.time_windows import TimeWindow
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterator, Mapping
+
+    from assets_core.authoring.binding import Parameter
+    from assets_core.authoring.definitions import Resolved, ResolvedCheck
+    from assets_core.execution.run_state import RunState
+    from assets_core.model.io_manager import IOManager, Staged
+    from assets_core.planning.staleness import BoundDependency
+    from partitions.definitions import PartitionIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What to run: the asset, the slots that one call covers, and the claim it runs under."""
+
+    run_id: str
+    asset: str
+    slots: tuple[int, ...]
+    step_id: int
+    epoch: int
+    token: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Produced:
+    """The function returned: rows are staged (None if it returned None), and no blocking check failed."""
+
+    staged: Staged | None
+    checks: tuple[CheckOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The function returned Skip."""
+
+    reason: str
+
+
+class CheckFailedError(DataError):
+    """A blocking check failed on the staged rows; nothing was published. `checks` are all outcomes of the attempt."""
+
+    code = "check-failed"
+
+    def __init__(self, message: str, checks: tuple[CheckOutcome, ...]) -> None:
+        super().__init__(
+            message,
+            hint="the rows that were there before are untouched; fix the data or the check, then run again",
+        )
+        self.checks = checks
+
+
+class Worker:
+    """Runs attempts in this process, one at a time. `calling` is True while user code may be running."""
+
+    def __init__(
+        self,
+        resolved: Resolved,
+        indexes: Mapping[str, PartitionIndex],
+        logger: Callable[[str], logging.Logger],
+    ) -> None:
+        self._resolved = resolved
+        self._indexes = indexes
+        self._logger = logger
+        self.calling = False
+
+    def execute(self, attempt: Attempt, state: RunState) -> Produced | Skipped:
+        """Run it. Raises UserCodeError, DataError or IOManagerError; what was staged is thrown away then."""
+        context = self._context(attempt)
+        arguments = {
+            parameter.name: self._argument(parameter, attempt, context, state)
+            for parameter in self._resolved.parameters[attempt.asset]
+        }
+        value = self._call(attempt.asset, self._resolved.assets[attempt.asset].function, arguments)
+        if isinstance(value, Skip):
+            return Skipped(value.reason)
+        if value is None:
+            return Produced(None, ())
+        staged = self._stage(attempt, value)
+        try:
+            checks = self._check(attempt, context, staged)
+        except BaseException:
+            self._manager(attempt.asset).discard(staged)
+            raise
+        return Produced(staged, checks)
+
+    def _stage(self, attempt: Attempt, value: object) -> Staged:
+        request = StageRequest(
+            target=self._resolved.target(attempt.asset),
+            slices=slices_of(self._indexes[attempt.asset], attempt.slots),
+            epoch=attempt.epoch,
+            token=attempt.token,
+        )
+        manager = self._manager(attempt.asset)
+        with self._user_code():
+            try:
+                output = OutputStream(attempt.asset, value)
+            except PartitaError:
+                raise
+            except Exception as error:
+                raise user_error(attempt.asset, error) from error
+            try:
+                return manager.stage(request, output.reader)
+            except Exception as error:
+                # A stream runs the user's code inside the IO manager; blame whoever raised first.
+                if output.error is not None:
+                    raise user_error(attempt.asset, output.error) from output.error
+                if isinstance(error, PartitaError):
+                    raise
+                raise InternalError(
+                    f"staging {attempt.asset} failed: {type(error).__name__}: {error}"
+                ) from error
+
+    def _check(
+        self, attempt: Attempt, context: AssetContext, staged: Staged
+    ) -> tuple[CheckOutcome, ...]:
+        outcomes = tuple(
+            self._outcome(attempt, context, staged, resolved_check)
+            for resolved_check in self._resolved.checks.get(attempt.asset, ())
+        )
+        failed = [outcome for outcome in outcomes if outcome.blocking and not outcome.passed]
+        if failed:
+            told = "; ".join(f"{o.check}: {o.message}" if o.message else o.check for o in failed)
+            raise CheckFailedError(f"a blocking check of {attempt.asset} failed: {told}", outcomes)
+        return outcomes
+
+    def _outcome(
+        self,
+        attempt: Attempt,
+        context: AssetContext,
+        staged: Staged,
+        resolved_check: ResolvedCheck,
+    ) -> CheckOutcome:
+        check = resolved_check.check
+        arguments: dict[str, object] = {}
+        for parameter in resolved_check.parameters:
+            if isinstance(parameter, InputParameter):
+                stream = self._manager(attempt.asset).read_staged(staged)
+                arguments[parameter.name] = convert_input(stream, parameter.load_as)
+            else:
+                arguments[parameter.name] = self._plain_argument(parameter, attempt.asset, context)
+        answer = self._call(check.name, check.function, arguments)
+        if isinstance(answer, bool):
+            answer = CheckResult(passed=answer)
+        if not isinstance(answer, CheckResult):
+            raise UserCodeError(
+                f"the check {check.name} returned {type(answer).__name__}",
+                hint="return CheckResult(passed=…) or a bool",
+            )
+        return CheckOutcome(
+            check.name,
+            attempt.asset,
+            check.blocking,
+            answer.passed,
+            answer.message,
+            answer.metadata,
+        )
+
+    def _argument(
+        self, parameter: Parameter, attempt: Attempt, context: AssetContext, state: RunState
+    ) -> object:
+        if isinstance(parameter, InputParameter):
+            edge = next(
+                e for e in state.edges(attempt.asset) if e.dependency.parameter == parameter.name
+            )
+            return self._load(parameter, edge, attempt, state)
+        return self._plain_argument(parameter, attempt.asset, context)
+
+    def _plain_argument(
+        self,
+        parameter: ContextParameter | ResourceParameter | ConfigParameter,
+        asset: str,
+        context: AssetContext,
+    ) -> object:
+        match parameter:
+            case ContextParameter():
+                return context
+            case ResourceParameter(resource=name):
+                return self._resolved.resources[name]
+            case ConfigParameter():
+                return self._resolved.config[asset]
+            case _:
+                assert_never(parameter)
+
+    def _load(
+        self, parameter: InputParameter, edge: BoundDependency, attempt: Attempt, state: RunState
+    ) -> object:
+        upstream = edge.dependency.upstream
+        wanted = sorted(
+            {int(slot) for own in attempt.slots for slot in edge.mapped.upstream_slots(own)}
+        )
+        if edge.dependency.allow_missing:
+            readable = state.readable(upstream)
+            wanted = [slot for slot in wanted if readable[slot]]
+        index = self._indexes[upstream]
+        manager = self._manager(upstream)
+        target = self._resolved.target(upstream)
+        if not parameter.per_partition:
+            stream = manager.read(ReadRequest(target=target, slices=slices_of(index, wanted)))
+            return convert_input(stream, parameter.load_as)
+        return {
+            piece.key: convert_input(
+                manager.read(ReadRequest(target=target, slices=(piece,))), parameter.load_as
+            )
+            for piece in slices_of(index, wanted)
+        }
+
+    def _context(self, attempt: Attempt) -> AssetContext:
+        index = self._indexes[attempt.asset]
+        first, last = index.window(attempt.slots[0]), index.window(attempt.slots[-1])
+        return AssetContext(
+            asset=attempt.asset,
+            run_id=attempt.run_id,
+            attempt=attempt.number,
+            partition_keys=keys_of(index, attempt.slots),
+            window=TimeWindow(first.start, last.end)
+            if first is not None and last is not None
+            else None,
+            dimensions=dict(index.dimensions(attempt.slots[0])),
+            log=self._logger(attempt.asset),
+        )
+
+    def _call(
+        self, name: str, function: Callable[..., object], arguments: Mapping[str, object]
+    ) -> object:
+        with self._user_code():
+            try:
+                return function(**arguments)
+            except (Exception, SystemExit) as error:
+                raise user_error(name, error) from error
+
+    @contextmanager
+    def _user_code(self) -> Iterator[None]:
+        self.calling = True
+        try:
+            yield
+        finally:
+            self.calling = False
+
+    def _manager(self, asset: str) -> IOManager:
+        return self._resolved.io_managers[self._resolved.graph.spec(asset).io_manager]

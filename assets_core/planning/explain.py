@@ -1,0 +1,176 @@
+"""Why one partition is stale or fresh, as a tree of causes down to the first ones. Pure: recorded history is passed in as a function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, assert_never
+
+import numpy as np
+
+from assets_core.planning.reasons import Reason
+from assets_core.planning.staleness import judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from assets_core.model.records import PartitionHistory
+    from assets_core.planning.staleness import BoundDependency, Facts, Staleness
+
+    History = Callable[[str, int], PartitionHistory]
+    """(asset, slot) → what is recorded of that partition."""
+
+MOST_CAUSES = 5
+"""How many upstream partitions one level of the tree names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One partition's verdict: `because` in the words of the plan, `evidence` as figures, `causes` the upstream partitions behind it.
+
+    `more` counts causes beyond those listed.
+    """
+
+    asset: str
+    key: str
+    reason: Reason
+    because: str
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    causes: tuple[Explanation, ...] = ()
+    more: int = 0
+
+    @property
+    def name(self) -> str:
+        """`asset@key`, or just the asset's key if it is unpartitioned."""
+        return f"{self.asset}@{self.key}" if self.key else self.asset
+
+    def as_json(self) -> dict[str, object]:
+        """A JSON object."""
+        return {
+            "asset": self.asset,
+            "partition": self.key,
+            "stale": self.reason is not Reason.FRESH,
+            "reason": self.reason.word,
+            "because": self.because,
+            "evidence": dict(self.evidence),
+            "causes": [cause.as_json() for cause in self.causes],
+            "more_causes": self.more,
+        }
+
+
+def explain_partition(facts: Facts, asset: str, slot: int, history: History) -> Explanation:
+    """The tree of causes for one partition, at most `MOST_CAUSES` upstream partitions per level."""
+    judged = {verdict.asset: (verdict, bound) for verdict, bound in judge(facts)}
+    return _explain(_Context(facts, judged, history), asset, slot)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Context:
+    facts: Facts
+    judged: Mapping[str, tuple[Staleness, tuple[BoundDependency, ...]]]
+    history: History
+
+    def name(self, asset: str, slot: int) -> str:
+        key = self.facts.indexes[asset].key(slot)
+        return f"{asset}@{key}" if key else asset
+
+
+def _explain(context: _Context, asset: str, slot: int) -> Explanation:
+    verdict, bound = context.judged[asset]
+    reason = Reason(int(verdict.reasons[slot]))
+    past = context.history(asset, slot)
+    causes: tuple[Explanation, ...] = ()
+    more = 0
+    because, evidence = _evidence(context, asset, reason, past)
+    if reason in {Reason.INPUT, Reason.UPSTREAM}:
+        found = list(_guilty(context, verdict, bound, slot, reason))
+        causes = tuple(
+            _explain(context, upstream, above) for upstream, above in found[:MOST_CAUSES]
+        )
+        more = max(0, len(found) - MOST_CAUSES)
+        if found:
+            because = _because_of(context, reason, found[0], past)
+            evidence["upstream"] = context.name(*found[0])
+            evidence["upstream_seq"] = int(
+                context.judged[found[0][0]][0].facts.data_seq[found[0][1]]
+            )
+    if not bool(verdict.facts.due[slot]):
+        evidence["due"] = False
+        because += "; not due yet: its window closed less than `closed_after` ago"
+    if bool(verdict.facts.in_flight[slot]):
+        evidence["in_flight"] = True
+        because += "; a live run is working on it"
+    return Explanation(
+        asset, context.facts.indexes[asset].key(slot), reason, because, evidence, causes, more
+    )
+
+
+def _evidence(
+    context: _Context, asset: str, reason: Reason, past: PartitionHistory
+) -> tuple[str, dict[str, object]]:
+    """The sentence and figures of one partition, without its upstream."""
+    spec = context.facts.graph.spec(asset)
+    evidence: dict[str, object] = {}
+    if past.seq is not None:
+        evidence |= {
+            "seq": past.seq,
+            "read_seq": past.read_seq,
+            "data_seq": past.data_seq,
+            "run": past.run_id,
+        }
+    match reason:
+        case Reason.FRESH:
+            because = f"up to date: materialized by run {past.run_id} (seq {past.seq}); nothing that it reads changed since"
+        case Reason.MISSING:
+            because = reason.sentence()
+        case Reason.LOST:
+            because = f"run {past.run_id} materialized it, but the data is gone"
+        case Reason.FAILED:
+            because = f"{reason.sentence()}: {past.failure}"
+            evidence["failure"] = past.failure
+        case Reason.CODE:
+            because = f"{reason.sentence()}: made by version {past.code_version}, now {spec.code_version}"
+            evidence |= {"made_by": past.code_version, "now": spec.code_version}
+        case Reason.DEPS:
+            because = (
+                f"{reason.sentence()}: made with {past.deps_version}, now {spec.deps_version}"
+            )
+            evidence |= {"made_with": past.deps_version, "now": spec.deps_version}
+        case Reason.LOOKBACK:
+            because = f"{reason.sentence()}, lookback is {spec.lookback}"
+            evidence["lookback"] = spec.lookback
+        case Reason.INPUT | Reason.UPSTREAM | Reason.FORCED:
+            because = reason.sentence("an upstream partition")
+        case _:
+            assert_never(reason)
+    return because, evidence
+
+
+def _because_of(
+    context: _Context, reason: Reason, guilty: tuple[str, int], past: PartitionHistory
+) -> str:
+    name = context.name(*guilty)
+    if reason is Reason.UPSTREAM:
+        return f"{name} is stale; this runs only if that changes"
+    changed = int(context.judged[guilty[0]][0].facts.data_seq[guilty[1]])
+    return f"{name} changed (seq {changed}) after this was computed (it read up to seq {past.read_seq})"
+
+
+def _guilty(
+    context: _Context,
+    verdict: Staleness,
+    bound: tuple[BoundDependency, ...],
+    slot: int,
+    reason: Reason,
+) -> Iterator[tuple[str, int]]:
+    """The upstream partitions behind INPUT (changed since) or UPSTREAM (stale themselves)."""
+    for edge in bound:
+        if not edge.dependency.mapping.triggers:
+            continue
+        above = context.judged[edge.dependency.upstream][0]
+        slots = edge.mapped.upstream_slots(slot)
+        if reason is Reason.INPUT:
+            hit = above.facts.data_seq[slots] > verdict.facts.read_seq[slot]
+        else:
+            hit = above.stale[slots] & above.facts.due[slots]
+        for found in slots[np.flatnonzero(hit)]:
+            yield edge.dependency.upstream, int(found)

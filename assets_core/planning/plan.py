@@ -1,0 +1,155 @@
+"""The plan: what a run would do, per asset and reason, as frozen data. Making one is `planner`'s; printing it is `cli.render`'s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assets_core.planning.reasons import Blocked, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from partitions.sets import PartitionSet
+
+    Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanRow:
+    """Partitions of one asset that would run for one reason; `cause` is the upstream asset behind INPUT and UPSTREAM."""
+
+    partitions: PartitionSet
+    reason: Reason
+    cause: str | None
+
+    @property
+    def conditional(self) -> bool:
+        """True if they are tested again when their upstream is done, and cut off if nothing that they read changed."""
+        return self.reason is Reason.UPSTREAM
+
+    def sentence(self) -> str:
+        """Why, in the words that `explain` and the web page use too."""
+        return self.reason.sentence(self.cause)
+
+    def as_json(self) -> Json:
+        """A JSON object."""
+        return {
+            "reason": self.reason.word,
+            "because": self.sentence(),
+            "cause": self.cause,
+            "conditional": self.conditional,
+            "partitions": _set_as_json(self.partitions),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockedRow:
+    """Partitions of one asset that are stale but can't run, and the upstream asset that stands in the way."""
+
+    partitions: PartitionSet
+    kind: Blocked
+    upstream: str
+
+    def sentence(self) -> str:
+        """Why they can't run."""
+        return self.kind.sentence(self.upstream)
+
+    def as_json(self) -> Json:
+        """A JSON object."""
+        return {
+            "blocked": self.kind.name.lower(),
+            "because": self.sentence(),
+            "upstream": self.upstream,
+            "partitions": _set_as_json(self.partitions),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AssetPlan:
+    """One asset's part of a plan.
+
+    `partitions` is the union of the rows: what would run. `fresh` counts the partitions in scope that need nothing. `not_due` and
+    `in_flight` are stale partitions left out because their window isn't closed yet, or because a live run works on them.
+    """
+
+    asset: str
+    partitions: PartitionSet
+    rows: tuple[PlanRow, ...]
+    blocked: tuple[BlockedRow, ...]
+    not_due: PartitionSet
+    in_flight: PartitionSet
+    fresh: int
+
+    @property
+    def conditional(self) -> PartitionSet:
+        """The planned partitions that run only if their upstream changes."""
+        result = self.partitions & ~self.partitions
+        for row in self.rows:
+            if row.conditional:
+                result |= row.partitions
+        return result
+
+    def as_json(self) -> Json:
+        """A JSON object."""
+        return {
+            "asset": self.asset,
+            "partitions": _set_as_json(self.partitions),
+            "rows": [row.as_json() for row in self.rows],
+            "blocked": [row.as_json() for row in self.blocked],
+            "not_due": _set_as_json(self.not_due),
+            "in_flight": _set_as_json(self.in_flight),
+            "fresh": self.fresh,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What a run would do, made at `made_at` from the state as of `seq`; assets in topological order, only those in scope."""
+
+    seq: int
+    made_at: datetime
+    assets: tuple[AssetPlan, ...]
+
+    @property
+    def size(self) -> int:
+        """How many partitions would run, conditional ones included."""
+        return sum(len(asset.partitions) for asset in self.assets)
+
+    @property
+    def blocked(self) -> int:
+        """How many stale partitions can't run."""
+        return sum(len(row.partitions) for asset in self.assets for row in asset.blocked)
+
+    @property
+    def fresh(self) -> int:
+        """How many partitions in scope need nothing."""
+        return sum(asset.fresh for asset in self.assets)
+
+    def of(self, asset: str) -> AssetPlan | None:
+        """The asset's part, or None if it is not in scope."""
+        return self.by_asset().get(asset)
+
+    def by_asset(self) -> Mapping[str, AssetPlan]:
+        """The parts by asset key, in topological order."""
+        return {part.asset: part for part in self.assets}
+
+    def as_json(self) -> Json:
+        """A JSON object: the machine-readable plan."""
+        return {
+            "seq": self.seq,
+            "made_at": self.made_at.isoformat(),
+            "to_run": self.size,
+            "blocked": self.blocked,
+            "fresh": self.fresh,
+            "assets": [asset.as_json() for asset in self.assets],
+        }
+
+
+def _set_as_json(partitions: PartitionSet) -> Json:
+    return {
+        "count": len(partitions),
+        "text": partitions.describe() if partitions else "",
+        "ids": partitions.to_ids(),
+    }

@@ -1,0 +1,88 @@
+"""Why a partition is stale, blocked or left alone: the codes, and the one wording that every reader of a plan shares."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import assert_never
+
+
+class Reason(IntEnum):
+    """The first reason that applies, in this order; FRESH is none. Stored in uint8 arrays, so the numbers are part of the plan format."""
+
+    FRESH = 0
+    MISSING = 1
+    LOST = 2
+    FAILED = 3
+    CODE = 4
+    DEPS = 5
+    INPUT = 6
+    LOOKBACK = 7
+    UPSTREAM = 8
+    FORCED = 9
+
+    @property
+    def word(self) -> str:
+        """The name in plans, JSON and `status:` selections."""
+        return self.name.lower()
+
+    def sentence(self, upstream: str | None = None) -> str:
+        """What it means for a group of partitions; `upstream` names the asset that caused INPUT and UPSTREAM.
+
+        >>> Reason.INPUT.sentence("bronze_orders")
+        'bronze_orders changed after they were computed'
+        """
+        match self:
+            case Reason.FRESH:
+                return "up to date"
+            case Reason.MISSING:
+                return "never materialized"
+            case Reason.LOST:
+                return "recorded as materialized, but the data is gone"
+            case Reason.FAILED:
+                return "the last attempt failed"
+            case Reason.CODE:
+                return "the code changed"
+            case Reason.DEPS:
+                return "the dependencies or their mappings changed"
+            case Reason.INPUT:
+                return f"{upstream} changed after they were computed"
+            case Reason.LOOKBACK:
+                return "re-done because a newer partition is due (lookback)"
+            case Reason.UPSTREAM:
+                return f"{upstream} is being re-run; they run only if it changes"
+            case Reason.FORCED:
+                return "asked for with --force"
+            case _:
+                assert_never(self)
+
+
+ROOT_REASONS = (
+    Reason.MISSING,
+    Reason.LOST,
+    Reason.FAILED,
+    Reason.CODE,
+    Reason.DEPS,
+    Reason.INPUT,
+    Reason.LOOKBACK,
+)
+"""Reasons that make a partition stale by itself; UPSTREAM only follows from them."""
+
+
+class Blocked(IntEnum):
+    """Why a stale partition can't run; NOT_BLOCKED is none."""
+
+    NOT_BLOCKED = 0
+    UPSTREAM_MISSING = 1
+    OUTSIDE_UPSTREAM = 2
+
+    def sentence(self, upstream: str) -> str:
+        """What it means for a group of partitions that read `upstream`."""
+        match self:
+            case Blocked.NOT_BLOCKED:
+                return "not blocked"
+            case Blocked.UPSTREAM_MISSING:
+                return f"{upstream} was never materialized there and is not part of this plan"
+            case Blocked.OUTSIDE_UPSTREAM:
+                return f"they read partitions that {upstream} does not have"
+            case _:
+                assert_never(self)

@@ -1,0 +1,232 @@
+"""Which partitions are stale, and the first reason why: array algebra over one asset at a time, in topological order.
+
+Theory of operation
+-------------------
+Every success of a partition recorded `seq` (when it committed), `read_seq` (the counter that was committed before the step read
+its first input) and `data_seq` (the seq at which its rows last changed). A partition p of asset A is
+
+    missing   if it has no success                       lost     if the destination no longer has its rows
+    failed    if its last failure is later than that     code     if it was made by another code version
+    deps      if edges, mappings or partition space changed
+    input     if some mapped upstream partition u has data_seq(u) > read_seq(p)
+    lookback  if a newer partition is due that was never there, and p is one of the `lookback` partitions before it
+
+and *root stale* if any of these holds. It is *transitively* stale if it is not root stale and some mapped upstream partition is
+stale and due: it will run only if that upstream's rows really change.
+
+Comparing counters instead of timestamps is what makes this exact: data is published before its success commits, so an upstream
+write that a step could have missed always carries a seq greater than the step's read_seq.
+
+Not here: what the user selected, and what a run does about it (`planner`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assets_core.planning.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from assets_core.authoring.graph import AssetGraph
+    from assets_core.model.records import StateSnapshot
+    from assets_core.model.specs import AssetSpec, Dependency
+    from partitions.definitions import PartitionIndex
+    from partitions.mapped_set import MappedSet
+
+    Mask = NDArray[np.bool_]
+    Ints = NDArray[np.int64]
+
+NO_CAUSE = 255
+"""In a cause array: no edge caused it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """All that decisions may look at: definitions, one snapshot of the state, what destinations lost, and the instant.
+
+    `indexes` has one partition index per asset, made at `now`; `lost` names partition ids whose data is gone.
+    """
+
+    graph: AssetGraph
+    indexes: Mapping[str, PartitionIndex]
+    state: StateSnapshot
+    lost: Mapping[str, frozenset[int]]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartitionFacts:
+    """The recorded state of one asset, aligned to the slots of its index: arrays of one entry per slot."""
+
+    seq: Ints
+    read_seq: Ints
+    code_id: Ints
+    deps_id: Ints
+    data_seq: Ints
+    failed_seq: Ints
+    lost: Mask
+    in_flight: Mask
+    due: Mask
+
+    @property
+    def exists(self) -> Mask:
+        """Slots whose data can be read."""
+        return np.asarray((self.seq > 0) & ~self.lost)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Staleness:
+    """The verdict on one asset, per slot: the first reason (uint8), the edge that caused INPUT or UPSTREAM, and the facts used.
+
+    `causes` holds positions in the asset's dependencies, NO_CAUSE elsewhere.
+    """
+
+    asset: str
+    facts: PartitionFacts
+    reasons: NDArray[np.uint8]
+    causes: NDArray[np.uint8]
+
+    @property
+    def root(self) -> Mask:
+        """Stale by themselves."""
+        return np.asarray((self.reasons != Reason.FRESH) & (self.reasons != Reason.UPSTREAM))
+
+    @property
+    def stale(self) -> Mask:
+        """Root or transitively stale."""
+        return np.asarray(self.reasons != Reason.FRESH)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundDependency:
+    """One edge with its mapping laid over the two indexes."""
+
+    dependency: Dependency
+    mapped: MappedSet
+
+
+def bind_dependencies(facts: Facts, spec: AssetSpec) -> tuple[BoundDependency, ...]:
+    """The asset's edges over the indexes of this instant. Raises MappingError if a mapping does not fit its definitions."""
+    downstream = facts.indexes[spec.key]
+    return tuple(
+        BoundDependency(edge, edge.mapping.bind(facts.indexes[edge.upstream], downstream))
+        for edge in spec.dependencies
+    )
+
+
+def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
+    """Lay the asset's recorded columns over the slots of its index; partitions that the index no longer has are left out."""
+    index = facts.indexes[spec.key]
+    columns = facts.state.partitions[spec.key]
+    slots = index.slots_of_ids(columns.ids)
+    known = slots >= 0
+    slots = slots[known]
+
+    def spread(values: Ints) -> Ints:
+        result = np.zeros(len(index), dtype=np.int64)
+        result[slots] = values[known]
+        return result
+
+    return PartitionFacts(
+        seq=spread(columns.seq),
+        read_seq=spread(columns.read_seq),
+        code_id=spread(columns.code_id),
+        deps_id=spread(columns.deps_id),
+        data_seq=spread(columns.data_seq),
+        failed_seq=spread(columns.failed_seq),
+        lost=_mask_of_ids(index, facts.lost.get(spec.key, ())),
+        in_flight=_mask_of_ids(index, facts.state.in_flight.get(spec.key, ())),
+        due=due_partitions(index, spec, facts.now),
+    )
+
+
+def due_partitions(index: PartitionIndex, spec: AssetSpec, now: datetime) -> Mask:
+    """Slots whose window ended at least `closed_after` ago; without a time dimension, all of them."""
+    ends = index.ends
+    if ends is None or not spec.closed_after:
+        return np.ones(len(index), dtype=np.bool_)
+    return np.asarray(ends + spec.closed_after.total_seconds() <= now.timestamp())
+
+
+def judge(facts: Facts) -> Iterator[tuple[Staleness, tuple[BoundDependency, ...]]]:
+    """The staleness of every asset in topological order, with its bound edges.
+
+    O(partitions) per edge in numpy. Only what later assets read is kept, so a caller that lets go of each result keeps memory low.
+    """
+    judged: dict[str, Staleness] = {}
+    for key in facts.graph.order:
+        spec = facts.graph.spec(key)
+        bound = bind_dependencies(facts, spec)
+        judged[key] = judge_asset(facts, spec, bound, judged)
+        yield judged[key], bound
+
+
+def judge_asset(
+    facts: Facts,
+    spec: AssetSpec,
+    bound: tuple[BoundDependency, ...],
+    upstream: Mapping[str, Staleness],
+) -> Staleness:
+    """The staleness of one asset, given that of everything it reads."""
+    own = partition_facts(facts, spec)
+    versions = facts.state.version_ids[spec.key]
+    size = len(own.seq)
+    reasons = np.zeros(size, dtype=np.uint8)
+    causes = np.full(size, NO_CAUSE, dtype=np.uint8)
+
+    def mark(mask: Mask, reason: Reason, cause: int = NO_CAUSE) -> None:
+        hit = mask & (reasons == Reason.FRESH)
+        reasons[hit] = reason
+        causes[hit] = cause
+
+    has_success = own.seq > 0
+    mark(~has_success & (own.failed_seq == 0), Reason.MISSING)
+    mark(own.lost, Reason.LOST)
+    mark(own.failed_seq > own.seq, Reason.FAILED)
+    mark(own.code_id != versions.code_id, Reason.CODE)
+    mark(own.deps_id != versions.deps_id, Reason.DEPS)
+    for position, edge in enumerate(bound):
+        if edge.dependency.mapping.triggers:
+            newest = edge.mapped.max_upstream(upstream[edge.dependency.upstream].facts.data_seq)
+            mark(newest > own.read_seq, Reason.INPUT, position)
+    mark(_lookback(own, spec.lookback, facts.indexes[spec.key].lane_length), Reason.LOOKBACK)
+    for position, edge in enumerate(bound):
+        if edge.dependency.mapping.triggers:
+            above = upstream[edge.dependency.upstream]
+            mark(
+                edge.mapped.any_upstream(above.stale & above.facts.due), Reason.UPSTREAM, position
+            )
+    return Staleness(spec.key, own, reasons, causes)
+
+
+def _lookback(own: PartitionFacts, lookback: int, lane: int) -> Mask:
+    """Partitions to be re-done because a newer one of the same lane (`lane` slots each) is due and was never there."""
+    result = np.zeros(len(own.seq), dtype=np.bool_)
+    if not lookback:
+        return result
+    for begin in range(0, len(result), lane):
+        here = slice(begin, begin + lane)
+        succeeded = np.flatnonzero(own.seq[here] > 0)
+        # "New" is beyond everything that ever succeeded: filling an old hole is no new delivery.
+        last = int(succeeded[-1]) if len(succeeded) else lane
+        new = np.flatnonzero(own.due[here][last + 1 :])
+        if len(new):
+            first_new = last + 1 + int(new[0])
+            result[begin + max(0, first_new - lookback) : begin + first_new] = True
+    return result
+
+
+def _mask_of_ids(index: PartitionIndex, ids: frozenset[int] | tuple[int, ...]) -> Mask:
+    mask = np.zeros(len(index), dtype=np.bool_)
+    if ids:
+        slots = index.slots_of_ids(np.fromiter(ids, dtype=np.int64, count=len(ids)))
+        mask[slots[slots >= 0]] = True
+    return mask

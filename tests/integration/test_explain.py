@@ -1,0 +1,180 @@
+"""What `explain` says for each reason, word for word, from the real engine."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pyarrow as pa
+
+from assets_core import AssetContext, Input, asset
+from assets_core.planning.explain import Explanation, explain_partition
+from assets_core.planning.planner import Mode
+from partitions import LastN
+from tests.integration.bench import WEEK, Bench, day_of
+
+DAY = "2025-01-03"
+
+
+class Project:
+    """bronze → silver → trend (three days), with knobs."""
+
+    def __init__(self) -> None:
+        self.rows = 1
+        self.broken = False
+        self.code = {"bronze": "1", "silver": "1"}
+        self.lookback = 0
+        self.days = WEEK
+        self.closed_after = timedelta(0)
+        self.bench = Bench(self.assets())
+
+    def assets(self) -> list[object]:
+        @asset(
+            partitions=self.days,
+            code_version=self.code["bronze"],
+            lookback=self.lookback,
+            closed_after=self.closed_after,
+        )
+        def bronze(context: AssetContext) -> pa.Table:
+            if self.broken:
+                raise ValueError("the shop is closed")
+            return pa.table({"n": [day_of(context)] * self.rows})
+
+        @asset(partitions=self.days, code_version=self.code["silver"])
+        def silver(bronze: pa.Table) -> pa.Table:
+            return bronze
+
+        @asset(partitions=self.days, inputs={"days": Input(silver, mapping=LastN(3))})
+        def trend(days: pa.Table) -> pa.Table:
+            return days
+
+        return [bronze, silver, trend]
+
+    def reload(self) -> None:
+        self.bench.assets = self.assets()
+        self.bench.resolve()
+
+    def explain(self, asset_key: str, key: str = DAY) -> Explanation:
+        facts = self.bench.facts()
+        indexes, specs = facts.indexes, facts.graph.specs
+        return explain_partition(
+            facts,
+            asset_key,
+            indexes[asset_key].slot(key),
+            lambda name, slot: self.bench.store.history(
+                name, specs[name].partitions.space, int(indexes[name].ids[slot])
+            ),
+        )
+
+
+def test_a_partition_that_was_never_there() -> None:
+    told = Project().explain("bronze")
+    assert (told.name, told.because) == ("bronze@2025-01-03", "never materialized")
+
+
+def test_a_fresh_partition_names_the_run_that_made_it() -> None:
+    project = Project()
+    project.bench.run()
+    told = project.explain("bronze")
+    seq = told.evidence["seq"]
+    assert told.because == (
+        f"up to date: materialized by run {project.bench.run_id} (seq {seq}); nothing that it reads changed since"
+    )
+
+
+def test_a_failure_repeats_what_the_function_raised() -> None:
+    project = Project()
+    project.broken = True
+    project.bench.run()
+    assert project.explain("bronze").because == (
+        "the last attempt failed: bronze raised ValueError: the shop is closed"
+    )
+
+
+def test_a_code_change_names_both_versions() -> None:
+    project = Project()
+    project.bench.run()
+    project.code["silver"] = "2"
+    project.reload()
+    told = project.explain("silver")
+    assert told.because.startswith("the code changed: made by version ")
+    assert told.evidence["made_by"] != told.evidence["now"]
+
+
+def test_a_changed_upstream_is_named_with_its_seq() -> None:
+    project = Project()
+    project.bench.run()
+    project.rows = 2
+    project.bench.run("bronze", mode=Mode.FORCE)
+    told = project.explain("silver")
+    changed, read = told.evidence["upstream_seq"], told.evidence["read_seq"]
+    assert told.because == (
+        f"bronze@2025-01-03 changed (seq {changed}) after this was computed (it read up to seq {read})"
+    )
+    assert [cause.name for cause in told.causes] == ["bronze@2025-01-03"]
+
+
+def test_the_tree_of_a_transitive_partition_ends_at_the_first_cause() -> None:
+    project = Project()
+    project.bench.run()
+    project.code["bronze"] = "2"
+    project.reload()
+    told = project.explain("trend")
+    assert told.because == "silver@2025-01-01 is stale; this runs only if that changes"
+    assert [cause.name for cause in told.causes] == [f"silver@2025-01-0{day}" for day in (1, 2, 3)]
+    first = told.causes[0].causes[0]
+    assert first.name == "bronze@2025-01-01"
+    assert first.because.startswith("the code changed")
+    assert first.causes == ()
+
+
+def test_lost_data_names_the_run_that_had_made_it() -> None:
+    project = Project()
+    project.bench.run()
+    run = project.bench.run_id
+    project.bench.memory = type(project.bench.memory)()
+    project.reload()
+    assert project.explain("bronze").because == f"run {run} materialized it, but the data is gone"
+
+
+def test_changed_dependencies_are_told_apart_from_changed_code() -> None:
+    project = Project()
+    project.bench.run()
+
+    @asset(name="trend", partitions=WEEK, inputs={"days": Input("silver", mapping=LastN(2))})
+    def wider(days: pa.Table) -> pa.Table:
+        return days
+
+    @asset(name="trend", partitions=WEEK, inputs={"days": Input("silver", mapping=LastN(3))})
+    def same(days: pa.Table) -> pa.Table:
+        return days
+
+    for replacement, reason in ((wider, "deps"), (same, "fresh")):
+        project.bench.assets = [*project.assets()[:2], replacement]
+        project.bench.resolve()
+        assert project.explain("trend").reason.word == reason
+
+
+def test_lookback_says_how_far() -> None:
+    from partitions import DailyPartitions
+
+    project = Project()
+    project.days = DailyPartitions("2025-01-01")
+    project.lookback = 2
+    project.reload()
+    project.bench.run()
+    project.bench.now += timedelta(days=1)
+    told = project.explain("bronze", "2025-01-07")
+    assert told.because == "re-done because a newer partition is due (lookback), lookback is 2"
+    assert project.explain("bronze", "2025-01-05").reason.word == "fresh"
+
+
+def test_a_partition_whose_window_closed_just_now_is_not_due_yet() -> None:
+    from partitions import DailyPartitions
+
+    project = Project()
+    project.days = DailyPartitions("2025-01-01")
+    project.closed_after = timedelta(hours=13)
+    project.reload()
+    told = project.explain("bronze", "2025-01-07")
+    assert told.because.endswith("not due yet: its window closed less than `closed_after` ago")
+    assert project.bench.plan().of("bronze").not_due.describe() == "2025-01-07 (1)"

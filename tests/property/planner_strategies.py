@@ -1,0 +1,170 @@
+"""Random projects and histories for the planner: small graphs over mixed partition definitions, with arbitrary recorded state."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hypothesis import strategies as st
+
+from assets_core.authoring.graph import AssetGraph
+from assets_core.model.records import PartitionColumns, StateSnapshot, VersionIds
+from assets_core.model.specs import AssetSpec, Dependency, Replace, RetryPolicy
+from assets_core.planning.planner import Mode, PlanRequest
+from assets_core.planning.staleness import Facts
+from partitions import (
+    SINGLE,
+    DailyPartitions,
+    HourlyPartitions,
+    LastN,
+    MultiPartitions,
+    Offset,
+    StaticPartitions,
+    WeeklyPartitions,
+    choose_mapping,
+)
+from partitions.errors import MappingError
+from partitions.mappings import Last
+from partitions.sets import PartitionSet
+
+if TYPE_CHECKING:
+    from partitions.definitions import PartitionIndex, Partitions
+    from partitions.mappings import PartitionMapping
+
+# Five local days around the night of 2025-03-30, when Berlin's day has 23 hours.
+NOW = datetime(2025, 4, 2, 0, 0, tzinfo=UTC)
+ZONE = "Europe/Berlin"
+DAYS = DailyPartitions("2025-03-28", timezone=ZONE)
+LATER_DAYS = DailyPartitions("2025-03-30", timezone=ZONE)
+REGIONS = StaticPartitions(["eu", "us", "asia"])
+
+DEFINITIONS: tuple[Partitions, ...] = (
+    SINGLE,
+    DAYS,
+    LATER_DAYS,
+    HourlyPartitions("2025-03-29", timezone=ZONE),
+    WeeklyPartitions("2025-03-03", timezone=ZONE),
+    REGIONS,
+    MultiPartitions({"day": DAYS, "region": REGIONS}),
+)
+KEY_IDS = {
+    space: {key: number for number, key in enumerate(keys, start=1)}
+    for definition in DEFINITIONS
+    for space, keys in definition.dictionary_keys().items()
+}
+
+
+@st.composite
+def mappings(
+    draw: st.DrawFn, upstream: Partitions, downstream: Partitions
+) -> PartitionMapping | None:
+    candidates: list[PartitionMapping] = []
+    try:
+        candidates.append(choose_mapping(upstream, downstream))
+    except MappingError:
+        return None
+    if upstream.kind.is_time and downstream.kind.is_time:
+        candidates += [LastN(3), Last()]
+        if upstream.space == downstream.space:
+            candidates.append(Offset(-1))
+    return draw(st.sampled_from(candidates))
+
+
+@st.composite
+def specs(draw: st.DrawFn, number: int, earlier: list[AssetSpec]) -> AssetSpec:
+    definition = draw(st.sampled_from(DEFINITIONS))
+    edges = []
+    for other in earlier:
+        if draw(st.booleans()):
+            mapping = draw(mappings(other.partitions, definition))
+            if mapping is not None:
+                edges.append(
+                    Dependency(other.key, None, mapping, allow_missing=draw(st.booleans()))
+                )
+    timed = definition.kind.is_time
+    return AssetSpec(
+        key=f"a{number}",
+        kind="python",
+        description="",
+        group="default",
+        tags=(),
+        owners=(),
+        partitions=definition,
+        dependencies=tuple(edges),
+        write=Replace(),
+        partition_by=None,
+        io_manager="default",
+        retry=RetryPolicy(),
+        batch_size=1,
+        lookback=draw(st.integers(0, 2)) if timed else 0,
+        closed_after=draw(st.sampled_from([timedelta(0), timedelta(hours=30)]))
+        if timed
+        else timedelta(0),
+        code_version="1",
+        deps_version="1",
+    )
+
+
+@st.composite
+def columns(draw: st.DrawFn, index: PartitionIndex) -> PartitionColumns:
+    rows = []
+    for slot in range(len(index)):
+        kind = draw(st.sampled_from(["nothing", "success", "success", "success", "failure"]))
+        if kind == "nothing":
+            continue
+        seq, read, changed = (draw(st.integers(1, 9)) for _ in range(3))
+        failed = seq + 1 if draw(st.integers(0, 5)) == 0 else 0
+        versions = [draw(st.sampled_from([1, 1, 1, 1, 1, 2])) for _ in range(2)]
+        row = (seq, read, *versions, min(changed, seq), 1, failed)
+        rows.append((int(index.ids[slot]), *(row if kind == "success" else (0, 0, 0, 0, 0, 0, 3))))
+    table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 8)
+    return PartitionColumns(*(table[:, i] for i in range(8)))
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> Facts:
+    """A project of up to five assets with an arbitrary recorded past."""
+    assets: list[AssetSpec] = []
+    for number in range(draw(st.integers(1, 5))):
+        assets.append(draw(specs(number, assets)))
+    indexes = {spec.key: spec.partitions.index(NOW, KEY_IDS) for spec in assets}
+    recorded = {key: draw(columns(index)) for key, index in indexes.items()}
+    lost = {
+        key: frozenset(int(i) for i in past.ids[past.seq > 0] if draw(st.integers(0, 9)) == 0)
+        for key, past in recorded.items()
+    }
+    in_flight = {
+        key: tuple(int(i) for i in index.ids if draw(st.integers(0, 14)) == 0)
+        for key, index in indexes.items()
+        if draw(st.booleans())
+    }
+    state = StateSnapshot(
+        seq=20,
+        partitions=recorded,
+        version_ids={spec.key: VersionIds(code_id=1, deps_id=1) for spec in assets},
+        other_spaces={},
+        in_flight=in_flight,
+    )
+    return Facts(AssetGraph({spec.key: spec for spec in assets}), indexes, state, lost, NOW)
+
+
+@st.composite
+def requests(draw: st.DrawFn, about: Facts) -> PlanRequest:
+    """Any request that the command line could make."""
+    order = about.graph.order
+    assets = tuple(key for key in order if draw(st.booleans())) or (order[-1],)
+    chosen = {
+        key: PartitionSet.from_slots(
+            about.indexes[key], [s for s in range(len(about.indexes[key])) if draw(st.booleans())]
+        )
+        for key in assets
+        if draw(st.integers(0, 2)) == 0
+    }
+    return PlanRequest(
+        assets,
+        chosen,
+        mode=draw(st.sampled_from(list(Mode))),
+        upstream=draw(st.booleans()),
+        downstream=draw(st.booleans()),
+    )

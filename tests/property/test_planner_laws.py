@@ -1,0 +1,81 @@
+"""Laws of staleness and planning, on random projects and pasts, against the naive reference."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets_core.planning.planner import Mode, PlanRequest, plan_run
+from assets_core.planning.reasons import Reason
+from assets_core.planning.staleness import Facts, judge
+from tests.property.planner_reference import Reference
+from tests.property.planner_strategies import facts, requests
+
+
+@given(facts())
+def test_every_reason_is_the_one_that_the_rules_give_partition_by_partition(about: Facts) -> None:
+    reference = Reference(about)
+    for verdict, _ in judge(about):
+        words = [Reason(int(code)).word for code in verdict.reasons]
+        assert words == [reference.reason[verdict.asset, slot] for slot in range(len(words))]
+
+
+@given(st.data())
+def test_a_plan_equals_the_reference_plan_in_partitions_reasons_and_blocks(
+    data: st.DataObject,
+) -> None:
+    about = data.draw(facts())
+    request = data.draw(requests(about))
+    planned, blocked = Reference(about).plan(request)
+    plan = plan_run(about, request)
+    found = {
+        (part.asset, int(slot)): row.reason.word
+        for part in plan.assets
+        for row in part.rows
+        for slot in row.partitions.slots()
+    }
+    assert found == planned
+    stuck = {
+        (part.asset, int(slot))
+        for part in plan.assets
+        for row in part.blocked
+        for slot in row.partitions.slots()
+    }
+    assert stuck == blocked
+
+
+@given(st.data())
+def test_a_plan_names_each_partition_once_in_topological_order_and_holds_nothing_fresh(
+    data: st.DataObject,
+) -> None:
+    about = data.draw(facts())
+    request = data.draw(requests(about))
+    plan = plan_run(about, request)
+    places = {key: place for place, key in enumerate(about.graph.order)}
+    assert [places[part.asset] for part in plan.assets] == sorted(
+        places[part.asset] for part in plan.assets
+    )
+    for part in plan.assets:
+        assert sum(len(row.partitions) for row in part.rows) == len(part.partitions)
+        for row in part.rows:
+            assert row.reason is not Reason.FRESH
+            if row.conditional:
+                assert row.cause is not None
+                assert plan.of(row.cause) is not None
+
+
+@given(facts())
+def test_planning_twice_gives_the_same_plan(about: Facts) -> None:
+    request = PlanRequest(about.graph.order, {}, mode=Mode.STALE)
+    assert plan_run(about, request).as_json() == plan_run(about, request).as_json()
+
+
+@given(facts())
+def test_verdicts_have_one_entry_per_partition_and_a_cause_exactly_where_an_upstream_is_to_blame(
+    about: Facts,
+) -> None:
+    for verdict, bound in judge(about):
+        assert len(verdict.reasons) == len(about.indexes[verdict.asset])
+        to_blame = np.isin(verdict.reasons, (Reason.INPUT, Reason.UPSTREAM))
+        assert np.array_equal(verdict.causes < len(bound), to_blame)
