@@ -1,0 +1,193 @@
+"""The two tables of a DuckDB file that are Partita's own: which attempt wrote each partition, and which tables are ours.
+
+`_partita_commits` has one row per partition that was ever published: its rows arrive, or go, in the transaction that changes the
+partition's own rows. A partition is identified by its key, as the rows are; the id is kept for comparison with the state.
+"""
+
+# ruff: noqa: S608 - names come into SQL through `quoted` only, values are bound
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from assets_core.model.io_manager import WriteReceipt
+from io_managers.duckdb_file import ATTACHED
+from io_managers.workbench import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from duckdb import DuckDBPyConnection
+
+    from assets_core.model.io_manager import StageRequest
+    from io_managers.workbench import Workbench
+
+COMMITS = f"{ATTACHED}.main._partita_commits"
+TABLES = f"{ATTACHED}.main._partita_tables"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The last publish of one partition."""
+
+    epoch: int
+    token: str
+    receipt: WriteReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTable:
+    """A table that we made. `layout` says how its rows know their partition; `untyped` are columns that have held nulls only."""
+
+    asset: str
+    layout: str
+    untyped: tuple[str, ...]
+
+
+def make_tables(connection: DuckDBPyConnection) -> None:
+    """Make the two tables where they are missing."""
+    connection.execute(
+        f"create table if not exists {COMMITS} (asset varchar, key varchar, id bigint, epoch bigint, token varchar, rows bigint,"
+        " bytes bigint, data_version varchar, schema_hash varchar, unchanged boolean)"
+    )
+    connection.execute(
+        f"create table if not exists {TABLES} (asset varchar, layout varchar, untyped varchar[])"
+    )
+
+
+def table_names(connection: DuckDBPyConnection) -> frozenset[str]:
+    """All tables and views of the attached file, ours and others'."""
+    found = connection.execute(
+        "select table_name from duckdb_tables() where database_name = $name and schema_name = 'main'"
+        " union all select view_name from duckdb_views() where database_name = $name and schema_name = 'main'",
+        {"name": ATTACHED},
+    ).fetchall()
+    return frozenset(name for (name,) in found)
+
+
+class Catalog:
+    """Tables and columns of one state of the file: they stay the same as long as the file does, and cost most of a small read."""
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        self._names = table_names(connection)
+        self._types: dict[str, dict[str, str]] = {}
+
+    @property
+    def is_ours(self) -> bool:
+        """False for a database that we have never written."""
+        return {"_partita_commits", "_partita_tables"} <= self._names
+
+    def has_table(self, asset: str) -> bool:
+        """True if the asset has a table."""
+        return asset in self._names
+
+    def types(self, connection: DuckDBPyConnection, asset: str) -> dict[str, str]:
+        """Columns and DuckDB types of the asset's table, which must be there."""
+        if asset not in self._types:
+            self._types[asset] = column_types(connection, qualified(asset))
+        return self._types[asset]
+
+
+def qualified(asset: str) -> str:
+    """The table of an asset, as an SQL name."""
+    return f"{ATTACHED}.main.{quoted(asset)}"
+
+
+def column_types(connection: DuckDBPyConnection, source: str) -> dict[str, str]:
+    """Column names and DuckDB types of a table or registered name, in order."""
+    found = connection.execute(f"describe select * from {source}").fetchall()
+    return {row[0]: row[1] for row in found}
+
+
+def own_tables(connection: DuckDBPyConnection) -> dict[str, OwnTable]:
+    """The tables that we made, by name in one case."""
+    found = connection.execute(f"select asset, layout, untyped from {TABLES}").fetchall()
+    return {
+        asset.casefold(): OwnTable(asset, layout, tuple(untyped))
+        for asset, layout, untyped in found
+    }
+
+
+def save_table(connection: DuckDBPyConnection, table: OwnTable) -> None:
+    """Remember that a table is ours, and its layout."""
+    connection.execute(f"delete from {TABLES} where asset = $1", [table.asset])
+    connection.execute(
+        f"insert into {TABLES} values ($1, $2, $3::varchar[])",
+        [table.asset, table.layout, list(table.untyped)],
+    )
+
+
+def forget_table(connection: DuckDBPyConnection, asset: str) -> None:
+    """Forget a table, and every commit to it: the rows of all its partitions are gone."""
+    connection.execute(f"delete from {TABLES} where asset = $1", [asset])
+    connection.execute(f"delete from {COMMITS} where asset = $1", [asset])
+
+
+def commits_of(
+    connection: DuckDBPyConnection, asset: str, keys: Sequence[str]
+) -> dict[str, Commit]:
+    """The commits of some partitions of an asset, by key."""
+    # One key is asked for by far the most often, and a plain comparison costs a third of a semi-join.
+    one = len(keys) == 1
+    condition = "key = $2" if one else "key in (select unnest($2::varchar[]))"
+    found = connection.execute(
+        "select key, epoch, token, id, rows, bytes, data_version, schema_hash, unchanged"
+        f" from {COMMITS} where asset = $1 and {condition}",
+        [asset, keys[0] if one else list(keys)],
+    ).fetchall()
+    return {
+        key: Commit(epoch, token, WriteReceipt(*receipt)) for key, epoch, token, *receipt in found
+    }
+
+
+def tokens_of(connection: DuckDBPyConnection, asset: str) -> list[tuple[int, str, int]]:
+    """Id, token and row count of every partition of an asset."""
+    return connection.execute(
+        f"select id, token, rows from {COMMITS} where asset = $1", [asset]
+    ).fetchall()
+
+
+def save_commits(
+    bench: Workbench,
+    written: Sequence[tuple[StageRequest, Mapping[str, WriteReceipt]]],
+) -> None:
+    """Replace the commits of what was written: one DELETE and one INSERT for all assets and partitions together."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    rows = {
+        (request.target.asset, key): (
+            request.target.asset,
+            key,
+            receipt.partition_id,
+            request.epoch,
+            request.token,
+            receipt.rows,
+            receipt.bytes,
+            receipt.data_version,
+            receipt.schema_hash,
+            receipt.unchanged,
+        )
+        for request, receipts in written
+        for key, receipt in receipts.items()
+    }
+    if not rows:
+        return
+    names = (
+        "asset",
+        "key",
+        "id",
+        "epoch",
+        "token",
+        "rows",
+        "bytes",
+        "data_version",
+        "schema_hash",
+        "unchanged",
+    )
+    table = pa.table(dict(zip(names, map(list, zip(*rows.values(), strict=True)), strict=True)))
+    with bench.tables(new_commits=table) as connection:
+        connection.execute(
+            f"delete from {COMMITS} old using new_commits new where old.asset = new.asset and old.key = new.key"
+        )
+        connection.execute(f"insert into {COMMITS} by name select * from new_commits")

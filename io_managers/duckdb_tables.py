@@ -1,0 +1,316 @@
+"""Assets as tables of one DuckDB file: `DuckDBIOManager`.
+
+Here: the port's methods, reading, and what is lost. How the file is opened is `duckdb_file`'s business, what a publish writes is
+`duckdb_writes`'s.
+
+Each asset is one table of its own name in the schema `main`. Two tables are Partita's own: `_partita_commits` (which attempt wrote
+each partition) and `_partita_tables` (which tables are ours).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assets_core.model.errors import DataError, DefinitionError, IOManagerError, PartitaError
+from assets_core.model.io_manager import PublishFailed, Staged
+from io_managers.duckdb_commits import Catalog, commits_of, tokens_of
+from io_managers.duckdb_file import DatabaseFile
+from io_managers.duckdb_rows import rows_of
+from io_managers.duckdb_writes import Member, receipts_of, write_group
+from io_managers.staging import (
+    append_needs_partitions,
+    remove_stage,
+    staged_rows,
+    take_in,
+)
+from io_managers.workbench import (
+    SPILL_BYTES,
+    Workbench,
+    scratch_folder,
+    sweep_scratch,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+    from assets_core.model.io_manager import (
+        Published,
+        ReadRequest,
+        Recorded,
+        StageRequest,
+        Target,
+        WriteReceipt,
+    )
+
+_RESERVED = "_partita"
+_WAIT_LIMIT = timedelta(seconds=60)
+
+
+class DuckDBIOManager:
+    """Stores assets as tables of one DuckDB file; many processes may use the file, one at a time.
+
+    `path` is the file; its folder must exist, the file is made when first written. A program outside Partita that has it open is
+    waited for up to `wait_limit`. `sleep` (seconds) and `clock` are for tests.
+
+    Raises:
+        DefinitionError: `path` is `:memory:` or empty.
+
+    >>> DuckDBIOManager("shop.duckdb").destination()
+    'shop.duckdb'
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        wait_limit: timedelta = _WAIT_LIMIT,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.path = os.fspath(path)
+        if not self.path or self.path == ":memory:":
+            raise DefinitionError(
+                f"DuckDBIOManager({self.path!r}): rows must outlive the connection that writes them",
+                hint="give the path of a file, or use MemoryIOManager() in tests",
+            )
+        self._stage = f"{self.path}.stage"
+        self._bench = Workbench(self._stage)
+        self._file = DatabaseFile(
+            self.path, self._bench, wait_limit=wait_limit, sleep=sleep, clock=clock
+        )
+
+        self._seen: tuple[tuple[int, int, int] | None, Catalog | None] = (None, None)
+
+    def destination(self) -> str:
+        """The path as it was given."""
+        return self.path
+
+    def location(self, target: Target) -> str:
+        """`file: table`."""
+        return f"{self.path}: {target.asset}"
+
+    def supports(self, target: Target) -> str | None:
+        """All write modes; not Append without partitions, and no table name of Partita's own."""
+        if target.asset.casefold().startswith(_RESERVED):
+            return f"table names that start with {_RESERVED!r} are Partita's own"
+        if not target.asset or "\0" in target.asset:
+            return f"{target.asset!r} can't be a table name"
+        return append_needs_partitions(target)
+
+    def read(self, request: ReadRequest) -> pa.RecordBatchReader:
+        """Rows as of now, taken out of the file before this returns: more than 64 MB wait in a nameless file beside it.
+
+        So a stream that is open never keeps anybody from writing, and never changes.
+        """
+        with self._file.reading() as connection:
+            asset = request.target.asset
+            catalog = self._catalog(connection)
+            keys = [one.key for one in request.slices]
+            stored = commits_of(connection, asset, keys) if catalog.is_ours else {}
+            for one in request.slices:
+                if one.key not in stored:
+                    shown = f" partition {one.key}" if one.key else ""
+                    raise IOManagerError(
+                        f"{asset}{shown} is not in {self.path}",
+                        hint="materialize it first",
+                    )
+            return _kept(rows_of(self._bench, catalog, request), self._stage)
+
+    def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
+        """Take the rows in; more than 64 MB go to `<db>.stage/<token>`. Raises DataError, IOManagerError."""
+        asset = request.target.asset
+
+        def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
+            return _storable(asset, batch)
+
+        rows = take_in(self._bench, request, stream, self._stage, convert)
+        return Staged(request, rows.rows, rows.dropped, rows)
+
+    def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
+        """The staged rows, any number of times."""
+        return staged_rows(staged).visible().to_reader()
+
+    def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:
+        """All in one transaction; if DuckDB refuses that, each in one of its own."""
+        import duckdb  # noqa: PLC0415 - heavy
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        members = [Member(one.request, staged_rows(one)) for one in staged]
+        try:
+            return self._publish_as_one(members)
+        except PartitaError as error:
+            return [PublishFailed(error.message, error.hint)] * len(members)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            if len(members) == 1:
+                return [self._failed(members[0], error)]
+            return [self._publish_alone(member) for member in members]
+        finally:
+            self._seen = (None, None)
+            for one in staged:
+                self.discard(one)
+
+    def published(self, request: StageRequest) -> tuple[WriteReceipt, ...]:
+        """Receipts of the partitions that carry the token; none if there is no file."""
+        if not self._file.exists():
+            return ()
+        with self._file.reading() as connection:
+            if not self._catalog(connection).is_ours:
+                return ()
+            keys = [one.key for one in request.slices]
+            stored = commits_of(connection, request.target.asset, keys)
+        return receipts_of(request, stored)
+
+    def discard(self, staged: Staged) -> None:
+        """Remove the staged rows from disk, if that is where they are."""
+        if isinstance(staged_rows(staged).held, str):
+            remove_stage(self._stage, staged.request.token)
+
+    def discard_leftovers(self, token: str, target: Target) -> None:  # noqa: ARG002 - the port's; one stage serves all tables
+        """Remove what an attempt left in `<db>.stage`, and the scratch files of dead processes."""
+        remove_stage(self._stage, token)
+        sweep_scratch(self._stage)
+
+    def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
+        """Compare tokens, unless the file is exactly as we left it; then one stat answers, and DuckDB is not even imported.
+
+        Rows that somebody deleted from a table by hand are not noticed; a table that somebody dropped is.
+        """
+        if not recorded.ids:
+            return frozenset()
+        if not self._file.exists():
+            return frozenset(recorded.ids)
+        if self._file.is_as_noted(target.asset):
+            return frozenset()
+        with self._file.checking(target.asset) as (connection, confirm):
+            catalog = self._catalog(connection)
+            is_there = catalog.has_table(target.asset)
+            stored = tokens_of(connection, target.asset) if catalog.is_ours else []
+            here = {(id_, token) for id_, token, rows in stored if is_there or rows == 0}
+            tokens = recorded.tokens()
+            lost = frozenset(id_ for id_ in recorded.ids if (id_, tokens.get(id_)) not in here)
+            if not lost:
+                confirm()
+        return lost
+
+    def _catalog(self, connection: DuckDBPyConnection) -> Catalog:
+        """What tables there are, remembered while the file stays as it is. Called while the file is open."""
+        identity = self._file.identity()
+        known, catalog = self._seen
+        if catalog is None or identity is None or identity != known:
+            catalog = Catalog(connection)
+            self._seen = (identity, catalog)
+        return catalog
+
+    def _publish_as_one(self, members: Sequence[Member]) -> list[Published | PublishFailed]:
+        with self._file.writing() as connection:
+            return write_group(self._bench, connection, members, self.path)
+
+    def _publish_alone(self, member: Member) -> Published | PublishFailed:
+        import duckdb  # noqa: PLC0415 - heavy
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        try:
+            return self._publish_as_one([member])[0]
+        except PartitaError as error:
+            return PublishFailed(error.message, error.hint)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            return self._failed(member, error)
+
+    def _failed(self, member: Member, error: Exception) -> PublishFailed:
+        text = str(error).strip().split("\n", 1)[0]
+        return PublishFailed(f"{self.location(member.request.target)} can't be written: {text}")
+
+
+def _storable(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch in types that DuckDB stores without a loss. Raises DataError naming the column."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    for i, field in enumerate(batch.schema):
+        kind = field.type
+        if pa.types.is_float16(kind) or pa.types.is_decimal256(kind) or pa.types.is_union(kind):
+            raise DataError(
+                f"{asset}: column {field.name!r} is {kind}, which DuckDB does not store",
+                hint="cast it in the function that returns the rows, or store the asset as Parquet",
+            )
+        if pa.types.is_timestamp(kind) and kind.unit == "ns" and kind.tz is not None:
+            try:
+                column = batch.column(i).cast(pa.timestamp("us", tz=kind.tz))
+            except pa.ArrowInvalid as error:
+                raise DataError(
+                    f"{asset}: column {field.name!r} has nanoseconds, and DuckDB keeps microseconds in a timestamp with time zone",
+                    hint='round it, for instance to pa.timestamp("us", tz=…)',
+                ) from error
+            batch = batch.set_column(i, field.name, column)
+    return batch
+
+
+def _kept(
+    readers: Generator[pa.RecordBatchReader, None, None], folder: str
+) -> pa.RecordBatchReader:
+    """All rows, independent of the connection: in memory, or above 64 MB in a file that has no name any more."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    with closing(_batches(readers)) as found:
+        schema = next(found)
+        batches: list[pa.RecordBatch] = []
+        size = 0
+        for batch in found:
+            batches.append(batch)
+            size += batch.nbytes
+            if size > SPILL_BYTES:
+                return _spilled(schema, batches, found, folder)
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _batches(readers: Generator[pa.RecordBatchReader, None, None]) -> Generator[Any, None, None]:
+    """The schema first, then all batches; closing this closes the reader that is open, which closes DuckDB's result."""
+    with closing(readers) as all_readers:
+        first = True
+        for reader in all_readers:
+            if first:
+                yield reader.schema
+                first = False
+            yield from reader
+
+
+def _spilled(
+    schema: pa.Schema,
+    batches: list[pa.RecordBatch],
+    rest: Iterator[pa.RecordBatch],
+    folder: str,
+) -> pa.RecordBatchReader:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    descriptor, path = tempfile.mkstemp(suffix=".arrow", dir=_scratch_or_temporary(folder))
+    os.close(descriptor)
+    try:
+        with pa.ipc.new_stream(path, schema) as writer:
+            while batches:
+                writer.write_batch(batches.pop(0))
+            for batch in rest:
+                writer.write_batch(batch)
+        return pa.ipc.open_stream(pa.OSFile(path))
+    except OSError as error:
+        raise IOManagerError(f"rows can't be kept in {path}: {error.strerror or error}") from error
+    finally:
+        # The open file stays readable without its name, and is gone with its last reader, however this process ends.
+        Path(path).unlink()
+
+
+def _scratch_or_temporary(folder: str) -> str | None:
+    """This process's scratch folder, or the system's if that can't be made (the database's folder may be read-only)."""
+    mine = Path(scratch_folder(folder))
+    try:
+        mine.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return str(mine)

@@ -1,0 +1,217 @@
+"""Assets in memory, for tests and notebooks: the same answers as on disk, gone with the process.
+
+Rows are kept as one Arrow table per partition. Nothing here survives a crash, so nothing has to be atomic against one; epochs and
+tokens are kept all the same, because runners are tested against this destination.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assets_core.model.errors import InternalError, IOManagerError, PartitaError
+from assets_core.model.io_manager import Published, PublishFailed, Staged, WriteReceipt
+from assets_core.model.specs import Merge
+from io_managers.fingerprint import SLOT
+from io_managers.merging import ROW, merged_receipt, plan_merge
+from io_managers.schemas import conformed_table, joined_schema, wanted_schema
+from io_managers.staging import StagedRows, append_needs_partitions, fenced, staged_rows, take_in
+from io_managers.workbench import Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+    from assets_core.model.io_manager import ReadRequest, Recorded, StageRequest, Target
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    epoch: int
+    token: str
+    receipt: WriteReceipt
+
+
+@dataclass(slots=True)
+class _Asset:
+    """`schema` has every column ever written; `rows` and `commits` are by partition key ("" if unpartitioned)."""
+
+    schema: pa.Schema
+    rows: dict[str, pa.Table] = field(default_factory=dict)
+    commits: dict[str, _Commit] = field(default_factory=dict)
+
+
+class MemoryIOManager:
+    """Keeps the rows of assets in this process.
+
+    >>> MemoryIOManager().destination()
+    'memory'
+    """
+
+    def __init__(self) -> None:
+        self._assets: dict[str, _Asset] = {}
+        self._bench = Workbench()
+
+    def destination(self) -> str:
+        """`memory`."""
+        return "memory"
+
+    def location(self, target: Target) -> str:
+        """`memory: asset`."""
+        return f"memory: {target.asset}"
+
+    def supports(self, target: Target) -> str | None:
+        """All but Append without partitions."""
+        return append_needs_partitions(target)
+
+    def read(self, request: ReadRequest) -> pa.RecordBatchReader:
+        """The rows as of now; later writes don't change a stream that was handed out."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        asset = self._assets.get(request.target.asset)
+        missing = [
+            one.key for one in request.slices if asset is None or one.key not in asset.commits
+        ]
+        if asset is None or missing:
+            shown = f" partition {missing[0]}" if missing and missing[0] else ""
+            raise IOManagerError(
+                f"{request.target.asset}{shown} is not in memory",
+                hint="materialize it first, with the same MemoryIOManager",
+            )
+        schema = wanted_schema(request, asset.schema)
+        tables = [conformed_table(asset.rows[one.key], schema) for one in request.slices]
+        return pa.concat_tables([schema.empty_table(), *tables]).to_reader()
+
+    def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
+        """Take the rows in. Raises DataError."""
+        rows = take_in(self._bench, request, stream, None)
+        return Staged(request, rows.rows, rows.dropped, rows)
+
+    def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
+        """The staged rows, any number of times."""
+        return staged_rows(staged).visible().to_reader()
+
+    def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:
+        """Publish each alone: there is nothing to win by a group."""
+        return [self._publish_one(one) for one in staged]
+
+    def published(self, request: StageRequest) -> tuple[WriteReceipt, ...]:
+        """Receipts of the partitions that carry the token."""
+        asset = self._assets.get(request.target.asset)
+        commits = asset.commits if asset is not None else {}
+        found = (commits.get(one.key) for one in request.slices)
+        return tuple(
+            commit.receipt
+            for commit in found
+            if commit is not None and commit.token == request.token
+        )
+
+    def discard(self, staged: Staged) -> None:
+        """Nothing to do: what nobody refers to is gone."""
+
+    def discard_leftovers(self, token: str, target: Target) -> None:
+        """Nothing to do: what was staged died with its process."""
+
+    def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
+        """Everything that this process has not written itself."""
+        asset = self._assets.get(target.asset)
+        if asset is None:
+            return frozenset(recorded.ids)
+        here = {(commit.receipt.partition_id, commit.token) for commit in asset.commits.values()}
+        return frozenset(
+            id_ for id_, token in recorded.tokens().items() if (id_, token) not in here
+        )
+
+    def _publish_one(self, staged: Staged) -> Published | PublishFailed:
+        request, rows = staged.request, staged_rows(staged)
+        asset = self._assets.get(request.target.asset) or _Asset(rows.schema)
+        commits = [asset.commits.get(one.key) for one in request.slices]
+        if all(commit is not None and commit.token == request.token for commit in commits):
+            return Published(tuple(commit.receipt for commit in commits if commit is not None))
+        newest = max((commit.epoch for commit in commits if commit is not None), default=None)
+        if newest is not None and newest >= request.epoch:
+            return fenced(request.target.asset, request.epoch, newest)
+        try:
+            receipts = self._write(asset, request, rows)
+        except PartitaError as error:
+            return PublishFailed(error.message, error.hint)
+        self._assets[request.target.asset] = asset
+        for one, receipt in zip(request.slices, receipts, strict=True):
+            asset.commits[one.key] = _Commit(request.epoch, request.token, receipt)
+        return Published(receipts)
+
+    def _write(
+        self, asset: _Asset, request: StageRequest, rows: StagedRows
+    ) -> tuple[WriteReceipt, ...]:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        target = request.target
+        merges = isinstance(target.write, Merge)
+        swaps = not target.partitioned and not merges
+        schema = rows.schema if swaps else joined_schema(asset.schema, rows.schema, target.asset)
+        written = self._merge(asset, request, rows, schema) if merges else None
+        receipts = []
+        for position, one in enumerate(request.slices):
+            facts, previous = rows.facts[position], asset.commits.get(one.key)
+            if written is None:
+                batches = rows.of_slice(position)
+                asset.rows[one.key] = pa.Table.from_batches(batches, schema=rows.schema)
+            receipts.append(
+                WriteReceipt(one.id, facts.rows, facts.bytes, facts.data_version, rows.schema_hash)
+                if written is None
+                else merged_receipt(
+                    one.id,
+                    rows,
+                    position,
+                    request.token,
+                    previous.receipt if previous is not None else None,
+                    changed=position in written,
+                )
+            )
+        asset.schema = schema
+        return tuple(receipts)
+
+    def _merge(
+        self, asset: _Asset, request: StageRequest, rows: StagedRows, schema: pa.Schema
+    ) -> frozenset[int]:
+        """Merge into all partitions, wherever the old rows are; answers the positions of the slices that brought a change."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        write = request.target.write
+        if not isinstance(write, Merge):
+            raise InternalError(f"{request.target.asset} does not merge")
+        for one in request.slices:
+            asset.rows.setdefault(one.key, schema.empty_table())
+        staged = rows.open()
+        if staged.num_rows == 0:
+            return frozenset()
+        owners = list(asset.rows)
+        old = pa.concat_tables([conformed_table(asset.rows[key], schema) for key in owners])
+        numbers = pa.array(np.arange(old.num_rows))
+        plan = plan_merge(
+            self._bench,
+            write,
+            rows.visible(),
+            old.append_column(ROW, numbers).to_reader(),
+            schema.names,
+        )
+        stays = np.ones(old.num_rows, dtype=bool)
+        stays[plan.gone] = False
+        start = 0
+        for key in owners:
+            here = asset.rows[key]
+            asset.rows[key] = here.filter(pa.array(stays[start : start + here.num_rows]))
+            start += here.num_rows
+        slots = staged.column(SLOT).to_numpy() if SLOT in staged.column_names else None
+        changed = set()
+        for position, one in enumerate(request.slices):
+            mine = plan.written if slots is None else plan.written & (slots == position)
+            if mine.any():
+                changed.add(position)
+                new = conformed_table(rows.visible().filter(pa.array(mine)), schema)
+                kept = conformed_table(asset.rows[one.key], schema)
+                asset.rows[one.key] = pa.concat_tables([kept, new])
+        return frozenset(changed)

@@ -1,0 +1,134 @@
+"""What a merge changes: which old rows go, which staged rows come. The same plan for a DuckDB table, a Parquet file and memory.
+
+A staged row is written if its key is new, or if it is not older than the row it meets (by `order_by`, where there is one) and differs
+from it in some column. Rows that would be replaced by their equals stay untouched: that is how a merge knows it changed nothing.
+
+NULL in `order_by` is older than anything; of two equally old rows the staged one wins, so that a re-run can repair rows.
+The staged rows hold each key once and no null key (`staging` saw to that); so each old row meets at most one staged row.
+"""
+
+# ruff: noqa: S608 - names come into SQL through `quoted` only, values are bound
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assets_core.model.io_manager import WriteReceipt
+from io_managers.fingerprint import hashable, version_after
+from io_managers.workbench import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from assets_core.model.specs import Merge
+    from io_managers.staging import StagedRows
+    from io_managers.workbench import Workbench
+
+ROW = "_partita_row"
+"""Int64: the position of a row, in old and staged rows that are joined outside a database table."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergePlan:
+    """`gone`: row numbers of old rows to remove. `written`: a mask over the staged rows."""
+
+    gone: NDArray[np.int64]
+    written: NDArray[np.bool_]
+
+    @property
+    def changes_nothing(self) -> bool:
+        """True if every staged row is there already, or is older than what is there."""
+        return not self.written.any()
+
+
+def plan_merge(
+    bench: Workbench,
+    write: Merge,
+    staged: pa.Table,
+    old: pa.RecordBatchReader | str,
+    old_columns: Sequence[str],
+) -> MergePlan:
+    """Compare staged rows with old ones by key.
+
+    `old` is a stream with a `_partita_row` column, or a quoted table name whose `rowid` numbers its rows. `old_columns` are its
+    visible columns; those that only one side has count as NULL on the other. Names match without regard to case.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    new = hashable(staged).append_column(ROW, pa.array(np.arange(staged.num_rows)))
+    if isinstance(old, str):
+        tables, source, number = {"staged": new}, old, "rowid"
+    else:
+        tables, source, number = {"staged": new, "kept": _hashable_stream(old)}, "kept", ROW
+    sql = (
+        f"select o.{number} as gone, s.{ROW} as row, {_wins(write)} as wins, {_differs(staged.column_names, old_columns)} as differs"
+        f" from staged s join {source} o on {' and '.join(f's.{quoted(key)} = o.{quoted(key)}' for key in write.keys)}"
+    )
+    with bench.tables(**tables) as connection:
+        met = connection.execute(sql).fetchnumpy()
+    replaced = np.asarray(met["wins"], dtype=bool) & np.asarray(met["differs"], dtype=bool)
+    written = np.ones(staged.num_rows, dtype=bool)
+    written[np.asarray(met["row"], dtype=np.int64)[~replaced]] = False
+    return MergePlan(np.asarray(met["gone"], dtype=np.int64)[replaced], written)
+
+
+def merged_receipt(
+    partition_id: int,
+    rows: StagedRows,
+    position: int,
+    token: str,
+    previous: WriteReceipt | None,
+    *,
+    changed: bool,
+) -> WriteReceipt:
+    """The receipt of one slice of a merge; `previous` is what the destination holds for that partition from before, if anything.
+
+    The version of a merged partition can't be that of the staged rows: the same rows merged again may undo what another partition
+    wrote since. So a merge that changed something has a version of its own, one that changed nothing keeps the previous one.
+    """
+    facts = rows.facts[position]
+    unchanged = not changed and previous is not None
+    if unchanged and previous is not None:
+        version = previous.data_version
+    else:
+        version = version_after(facts.data_version, token)
+    return WriteReceipt(
+        partition_id, facts.rows, facts.bytes, version, rows.schema_hash, unchanged=unchanged
+    )
+
+
+def _hashable_stream(stream: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """Old rows in the same form as the staged ones they are compared with."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    schema = hashable(stream.schema.empty_table()).schema
+    batches = (
+        converted
+        for batch in stream
+        for converted in hashable(pa.Table.from_batches([batch])).to_batches()
+    )
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _wins(write: Merge) -> str:
+    if write.order_by is None:
+        return "true"
+    order = quoted(write.order_by)
+    return f"coalesce(o.{order} is null or s.{order} >= o.{order}, false)"
+
+
+def _differs(new: Sequence[str], old: Sequence[str]) -> str:
+    known = {name.casefold(): name for name in old}
+    pairs = []
+    for name in new:
+        match = known.pop(name.casefold(), None)
+        other = f"o.{quoted(match)}" if match is not None else "null"
+        pairs.append(f"s.{quoted(name)} is distinct from {other}")
+    pairs += [f"o.{quoted(name)} is not null" for name in known.values()]
+    return " or ".join(pairs) or "false"

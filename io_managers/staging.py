@@ -1,0 +1,493 @@
+"""Taking a step's rows in: judging them against the write contract, sorting them to partitions, keeping big streams on disk.
+
+The same judgement for every destination lives here; where staged rows wait is passed in. What is not decided here: whether a type
+fits a table that exists (only the destination knows), and what a merge changes (`merging`).
+
+Theory of operation. A stream is read once, batch by batch. Each batch is brought to one form of each type (no dictionaries, no "large"
+or "view" twins), every row is given its slice, rows outside are dropped or counted, null keys are counted. What remains is collected;
+beyond 64 MB it goes to an Arrow IPC file, which is mapped into memory when it is read: it can be read any number of times, costs no
+memory that the system could not take back, and is never held whole. Duplicate keys need all rows and are looked for at the end. If
+anything is wrong, or the stream breaks, nothing stays behind.
+"""
+
+# ruff: noqa: S608 - names come into SQL through `quoted` only, values are bound
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from assets_core.model.errors import DataError, InternalError, IOManagerError
+from assets_core.model.io_manager import PARTITION_COLUMN, PublishFailed
+from assets_core.model.specs import Append, Merge, OnDuplicate, OutOfRange, Replace
+from io_managers.fingerprint import SLOT, SliceFacts, hashable, schema_hash, slice_facts
+from io_managers.partition_columns import (
+    SliceMatcher,
+    missing_column,
+    partition_columns,
+    partitions_text,
+)
+from io_managers.paths import path_segment
+from io_managers.workbench import BATCH_ROWS, SPILL_BYTES, Workbench, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    import pyarrow as pa
+
+    from assets_core.model.io_manager import Staged, StageRequest, Target
+
+_ROW = "_partita_row"
+_RESERVED = "_partita"
+_FILE = "rows.arrow"
+
+
+@dataclass(frozen=True, slots=True)
+class StagedRows:
+    """Rows that were taken in and judged. `schema` is what the user returned, in one form of each type.
+
+    `held` is a table, or the path of an Arrow IPC file; they have a `_partita_slot` column there if the request has several slices.
+    `facts` has one entry per slice, in order.
+    """
+
+    schema: pa.Schema
+    schema_hash: str
+    facts: tuple[SliceFacts, ...]
+    dropped: int
+    held: pa.Table | str
+
+    @property
+    def rows(self) -> int:
+        """All rows of all slices."""
+        return sum(facts.rows for facts in self.facts)
+
+    def open(self) -> pa.Table:
+        """The rows with their `_partita_slot`; from a file, mapped and not read."""
+        return _mapped(self.held) if isinstance(self.held, str) else self.held
+
+    def visible(self) -> pa.Table:
+        """The rows as the user returned them."""
+        table = self.open()
+        return table.drop_columns([SLOT]) if SLOT in table.column_names else table
+
+    def of_slice(self, position: int) -> Iterator[pa.RecordBatch]:
+        """The rows of one slice, batch by batch."""
+        import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+        for batch in self.open().to_batches(max_chunksize=BATCH_ROWS):
+            if len(self.facts) == 1:
+                yield batch
+                continue
+            mine = pc.equal(batch.column(batch.schema.get_field_index(SLOT)), position)
+            if pc.any(mine).as_py():
+                yield batch.filter(mine).drop_columns([SLOT])
+
+
+def take_in(
+    bench: Workbench,
+    request: StageRequest,
+    stream: pa.RecordBatchReader,
+    folder: str | None,
+    convert: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+) -> StagedRows:
+    """Judge and keep the rows of `stream`. Big ones go to `folder`/<token>; with None all stay in memory.
+
+    `convert` brings a batch to the types of the destination; it may raise DataError.
+
+    Raises:
+        DataError: the rows break the contract; nothing is left behind.
+        IOManagerError: `folder` can't be written.
+    """
+    convert = convert or _unchanged
+    asset = request.target.asset
+    # Names come first: Arrow itself stumbles over a name that is there twice.
+    _check_names(asset, stream.schema.names)
+    schema = convert(_in_one_form(asset, _no_rows(stream.schema))).schema
+    judge = _Judge(request, schema)
+    with _Spool(
+        judge.schema, None if folder is None else stage_folder(folder, request.token)
+    ) as spool:
+        for batch in stream:
+            for piece in _pieces(batch):
+                kept = judge.batch(convert(_in_one_form(asset, piece)))
+                if kept.num_rows:
+                    spool.add(kept)
+        judge.finish(spool.rows)
+        table = spool.close()
+        table = _without_duplicates(bench, request, table, spool)
+        facts = slice_facts(bench, table, len(request.slices))
+        spool.keep = True
+    return StagedRows(
+        schema=schema,
+        schema_hash=schema_hash(schema),
+        facts=facts,
+        dropped=judge.dropped,
+        held=spool.path or table,
+    )
+
+
+def staged_rows(staged: Staged) -> StagedRows:
+    """The content of a Staged that keeps its rows. Raises InternalError if another IO manager staged it."""
+    if not isinstance(staged.content, StagedRows):
+        raise InternalError(f"rows of {staged.request.target.asset} were staged elsewhere")
+    return staged.content
+
+
+def fenced(what: str, epoch: int, newest: int) -> PublishFailed:
+    """The refusal of an attempt that a newer one has overtaken. `what` is the asset and partition."""
+    return PublishFailed(
+        f"{what}: attempt {epoch} came after attempt {newest} had been published, and changes nothing",
+        hint="nothing to do if the newer attempt was yours; if the state was started anew, remove the stored rows as well",
+        fenced=True,
+    )
+
+
+def append_needs_partitions(target: Target) -> str | None:
+    """The reason why an unpartitioned asset can't append, whatever the destination; None if that's not what it does."""
+    if isinstance(target.write, Append) and not target.partitioned:
+        return (
+            "Append needs partitions: without them nothing tells one load from another, and a re-run would add its rows again;"
+            " use Replace, or Merge with keys"
+        )
+    return None
+
+
+def stage_folder(folder: str, token: str) -> str:
+    """Where an attempt with this token keeps what it stages on disk."""
+    return str(Path(folder, path_segment(token)))
+
+
+def remove_stage(folder: str, token: str) -> None:
+    """Remove what an attempt with this token staged on disk; fine if there is nothing."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        shutil.rmtree(stage_folder(folder, token))
+
+
+class _Judge:
+    """Holds each batch against the contract; what breaks it is counted, so that the error can say how many rows."""
+
+    def __init__(self, request: StageRequest, schema: pa.Schema) -> None:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        self._request = request
+        self._asset = request.target.asset
+        write = request.target.write
+        empty = len(schema) == 0
+        self._keys = write.keys if isinstance(write, Merge) and not empty else ()
+        for key in self._keys:
+            if key not in schema.names:
+                raise missing_column(self._asset, "Merge(keys=…)", key, schema.names)
+        if (
+            isinstance(write, Merge)
+            and write.order_by
+            and not empty
+            and write.order_by not in schema.names
+        ):
+            raise missing_column(self._asset, "Merge(order_by=…)", write.order_by, schema.names)
+        self._drops = isinstance(write, Replace) and write.out_of_range is OutOfRange.DROP
+        self._matcher = None
+        if partition_columns(request.target) and not empty:
+            self._matcher = SliceMatcher(request.target, request.slices, schema)
+        self._many = len(request.slices) > 1
+        if self._many and not partition_columns(request.target):
+            raise DataError(
+                f"{self._asset}: {len(request.slices)} partitions in one step, and nothing tells their rows apart",
+                hint='set partition_by="column", or batch_size=1',
+            )
+        self.schema = schema.append(pa.field(SLOT, pa.int32())) if self._many else schema
+        self.dropped = 0
+        self._outside = 0
+        self._example = ""
+        self._nulls = dict.fromkeys(self._keys, 0)
+
+    def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows to keep, with their slot if there are several slices."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        for key in self._keys:
+            self._nulls[key] += batch.column(batch.schema.get_field_index(key)).null_count
+        if self._matcher is None:
+            if self._many:  # no columns at all, so no rows
+                batch = batch.append_column(SLOT, pa.nulls(batch.num_rows, pa.int32()))
+            return batch
+        ordinals = self._matcher.ordinals(batch)
+        inside = ordinals >= 0
+        outside = int(batch.num_rows - np.count_nonzero(inside))
+        if outside and not self._outside:
+            self._example = self._matcher.describe(batch, int(np.argmin(inside)))
+        self._outside += outside
+        if self._many:
+            batch = batch.append_column(SLOT, pa.array(ordinals.astype(np.int32)))
+        return batch.filter(pa.array(inside)) if outside else batch
+
+    def finish(self, rows: int) -> None:
+        """Raise DataError for what was counted."""
+        if len(self.schema) == 0 and rows:
+            raise DataError(f"{self._asset} returned {rows} rows without columns")
+        for key, nulls in self._nulls.items():
+            if nulls:
+                raise DataError(
+                    f"{self._asset}: {_rows(nulls)} no value in key column {key!r}",
+                    hint="a key of Merge can't be null: leave such rows out, or choose other keys",
+                )
+        if self._outside and not self._drops:
+            where = partitions_text(self._request.slices)
+            names = self._matcher.column_names if self._matcher else ""
+            hint = f"return only rows of {where}"
+            if isinstance(self._request.target.write, Replace):
+                hint += ', or drop the others with write=Replace(out_of_range="drop")'
+            raise DataError(
+                f"{self._asset}: {self._outside} row{'s' if self._outside > 1 else ''} outside {where} by {names}, for instance {self._example}",
+                hint=hint,
+            )
+        self.dropped = self._outside
+
+
+class _Spool:
+    """Collects batches; beyond `SPILL_BYTES` in a file, which goes away again unless `keep` is set."""
+
+    def __init__(self, schema: pa.Schema, folder: str | None) -> None:
+        self._schema = schema
+        self._folder = folder
+        self._batches: list[pa.RecordBatch] = []
+        self._bytes = 0
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
+        self.rows = 0
+        self.path: str | None = None
+        self.keep = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self.keep:
+            self._close_writer()
+            if self._folder is not None and self.path is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self.rows += batch.num_rows
+        if self._writer is not None:
+            self._write(batch)
+            return
+        self._batches.append(batch)
+        self._bytes += batch.nbytes
+        if self._bytes > SPILL_BYTES and self._folder is not None:
+            self._open(_FILE)
+            for waiting in self._batches:
+                self._write(waiting)
+            self._batches = []
+
+    def close(self) -> pa.Table:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        self._close_writer()
+        if self.path is not None:
+            return _mapped(self.path)
+        return pa.Table.from_batches(self._batches, schema=self._schema)
+
+    def filtered(
+        self, table: pa.Table, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    ) -> pa.Table:
+        """The kept rows of what was spooled, where that was."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        if self.path is None:
+            return table.filter(pa.array(keep))
+        self._open("kept.arrow")
+        done = 0
+        for batch in table.to_batches():
+            self._write(batch.filter(pa.array(keep[done : done + batch.num_rows])))
+            done += batch.num_rows
+        return self.close()
+
+    def _open(self, name: str) -> None:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        folder = Path(self._folder or ".")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.path = str(folder / name)
+            self._writer = pa.ipc.new_file(self.path, self._schema)
+        except OSError as error:
+            raise IOManagerError(
+                f"rows can't be staged in {folder}: {error.strerror or error}"
+            ) from error
+
+    def _write(self, batch: pa.RecordBatch) -> None:
+        if self._writer is None:
+            raise IOManagerError("a staging file was closed before its last rows")
+        try:
+            self._writer.write_batch(batch)
+        except OSError as error:
+            raise IOManagerError(
+                f"rows can't be staged in {self._folder}: {error.strerror or error}"
+            ) from error
+
+    def _close_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+
+def _without_duplicates(
+    bench: Workbench, request: StageRequest, table: pa.Table, spool: _Spool
+) -> pa.Table:
+    """The rows with one row per key of a Merge. Raises DataError where the contract does not say which."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    write = request.target.write
+    if not isinstance(write, Merge) or table.num_rows <= 1:
+        return table
+    names = list(dict.fromkeys((*write.keys, *((write.order_by,) if write.order_by else ()))))
+    keys = ", ".join(quoted(key) for key in write.keys)
+    needed = hashable(table.select(names)).append_column(_ROW, pa.array(np.arange(table.num_rows)))
+    with bench.tables(staged=needed) as connection:
+        repeated = connection.execute(
+            f"select min({_ROW}), count(*) over () from staged group by {keys} having count(*) > 1 limit 1"
+        ).fetchall()
+        if not repeated:
+            return table
+        row, count = repeated[0]
+        if write.on_duplicate is not OnDuplicate.LATEST or write.order_by is None:
+            raise DataError(
+                f"{request.target.asset}: {count} key{'s' if count > 1 else ''} of Merge(keys={list(write.keys)}) returned more than once,"
+                f" for instance {_example(table, write.keys, row)}",
+                hint='return each key once, or say which row wins: Merge(…, order_by="updated_at", on_duplicate="latest")',
+            )
+        ranked = (
+            f"select {_ROW}, rank() over (partition by {keys} order by {quoted(write.order_by)} desc nulls last) as place,"
+            f" {keys} from staged"
+        )
+        ties = connection.execute(
+            f"select min({_ROW}), count(*) over () from ({ranked}) where place = 1"
+            f" group by {keys} having count(*) > 1 limit 1"
+        ).fetchall()
+        if ties:
+            row, count = ties[0]
+            raise DataError(
+                f"{request.target.asset}: {count} key{'s' if count > 1 else ''} of Merge with several latest rows by {write.order_by!r},"
+                f" for instance {_example(table, (*write.keys, write.order_by), row)}",
+                hint="order_by must tell the rows of one key apart",
+            )
+        winners = connection.execute(f"select {_ROW} from ({ranked}) where place = 1").fetchnumpy()
+    keep = np.zeros(table.num_rows, dtype=bool)
+    keep[winners[_ROW]] = True
+    return spool.filtered(table, keep)
+
+
+def _check_names(asset: str, names: Sequence[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = name.casefold()
+        if folded == PARTITION_COLUMN or folded.startswith(_RESERVED):
+            raise DataError(
+                f"{asset}: column {name!r} is a reserved name",
+                hint=f"rename it: {PARTITION_COLUMN!r} and names that start with {_RESERVED!r} are Partita's own",
+            )
+        if not name or "\0" in name:
+            raise DataError(f"{asset}: a column without a usable name ({name!r})")
+        if folded in seen:
+            other = seen[folded]
+            what = "twice" if other == name else f"and {other!r}, which differ only by case"
+            raise DataError(f"{asset}: the rows have column {name!r} {what}")
+        seen[folded] = name
+
+
+def _in_one_form(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without dictionaries, views, "large" twins, field flags and metadata: one form of each type."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    columns, fields = [], []
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        kind = plain_type(field.type)
+        try:
+            columns.append(column if kind == field.type else column.cast(kind))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise DataError(
+                f"{asset}: column {field.name!r} is {field.type}, which can't be read as {kind}: {error}"
+            ) from error
+        fields.append(pa.field(field.name, kind))
+    if not fields:
+        return batch.replace_schema_metadata(None)
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The one type that stands for all with the same values: `string` for dictionaries, views and large strings, and so on."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    types = pa.types
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return plain_type(kind.value_type)
+    if types.is_large_string(kind) or types.is_string_view(kind):
+        return pa.string()
+    if types.is_large_binary(kind) or types.is_binary_view(kind):
+        return pa.binary()
+    if types.is_date64(kind):
+        return pa.date32()
+    if types.is_list(kind) or types.is_large_list(kind):
+        inner = plain_type(kind.value_type)
+        return kind if types.is_list(kind) and inner == kind.value_type else pa.list_(inner)
+    if types.is_struct(kind):
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        inner_types = [plain_type(field.type) for field in fields]
+        if all(a == b.type for a, b in zip(inner_types, fields, strict=True)):
+            return kind
+        return pa.struct(
+            [(field.name, inner) for field, inner in zip(fields, inner_types, strict=True)]
+        )
+    return kind
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    for start in range(0, max(batch.num_rows, 1), BATCH_ROWS):
+        yield batch.slice(start, BATCH_ROWS)
+
+
+def _mapped(path: str) -> pa.Table:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    return pa.ipc.open_file(pa.memory_map(path)).read_all()
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    return pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def _unchanged(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch
+
+
+def _example(table: pa.Table, columns: tuple[str, ...], row: int) -> str:
+    shown = table.select(list(columns)).slice(row, 1).to_pylist()[0]
+    return ", ".join(f"{name} = {value!r}" for name, value in shown.items())
+
+
+def _rows(count: int) -> str:
+    return "1 row has" if count == 1 else f"{count} rows have"
+
+
+__all__ = [
+    "StagedRows",
+    "append_needs_partitions",
+    "fenced",
+    "plain_type",
+    "remove_stage",
+    "stage_folder",
+    "staged_rows",
+    "take_in",
+]

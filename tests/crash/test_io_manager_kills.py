@@ -1,0 +1,191 @@
+"""kill -9 at every step of stage and publish: each partition is whole-old or whole-new, the token says which, a re-run converges.
+
+A process publishes version 2 of three partitions in one group and kills itself just before or just after a chosen call. What it left
+is then judged from outside.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+
+from assets_core.model.errors import IOManagerError
+from assets_core.model.io_manager import (
+    IOManager,
+    PartitionSlice,
+    Published,
+    ReadRequest,
+    Recorded,
+    StageRequest,
+    Target,
+)
+from assets_core.model.specs import Merge, Replace
+from io_managers import (
+    DuckDBIOManager,
+    ParquetIOManager,
+    duckdb_file,
+    duckdb_tables,
+    duckdb_writes,
+    parquet_files,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = "tests.crash.test_io_manager_kills"
+
+PARTS = tuple(PartitionSlice(i, f"p{i}") for i in range(3))
+WHOLE = (PartitionSlice(0, ""),)
+TARGETS = {
+    "replace": (Target("orders", Replace(), partitioned=True), PARTS),
+    "whole": (Target("orders", Replace(), partitioned=False), WHOLE),
+    "merge": (Target("orders", Merge(keys=["id"]), partitioned=False), WHOLE),
+}
+PLACES: dict[str, tuple[object, str]] = {
+    "begin": (duckdb_tables, "write_group"),
+    "commits": (duckdb_writes, "save_commits"),
+    "detach": (duckdb_file.DatabaseFile, "_detach"),
+    "note": (duckdb_file.DatabaseFile, "_write_note"),
+    "rename": (os, "replace"),
+    "write": (parquet_files, "write_file"),
+    "lock": (parquet_files, "_lock_folder"),
+}
+
+
+def _manager(kind: str, folder: Path) -> IOManager:
+    if kind == "duckdb":
+        return DuckDBIOManager(folder / "shop.duckdb")
+    return ParquetIOManager(folder / "lake")
+
+
+def _requests(mode: str, version: int) -> list[StageRequest]:
+    target, slices = TARGETS[mode]
+    return [StageRequest(target, (one,), version, f"v{version}{one.key}") for one in slices]
+
+
+def _publish(manager: IOManager, mode: str, version: int) -> None:
+    rows = pa.table({"id": range(500), "version": [version] * 500})
+    staged = [manager.stage(request, rows.to_reader()) for request in _requests(mode, version)]
+    for answer in manager.publish(staged):
+        assert isinstance(answer, Published), answer
+
+
+def _version(manager: IOManager, mode: str, one: PartitionSlice) -> int | None:
+    """The version that all 500 rows of a partition have; None if it isn't there."""
+    try:
+        found = manager.read(ReadRequest(TARGETS[mode][0], (one,))).read_all()
+    except IOManagerError:
+        return None
+    assert sorted(found.column("id").to_pylist()) == list(range(500))
+    (version,) = set(found.column("version").to_pylist())
+    assert isinstance(version, int)
+    return version
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "place", "moment", "first"),
+    [
+        ("duckdb", "replace", "begin", "before", False),
+        ("duckdb", "replace", "commits", "before", False),
+        ("duckdb", "replace", "commits", "after", False),
+        ("duckdb", "replace", "detach", "before", False),
+        ("duckdb", "replace", "note", "before", False),
+        ("duckdb", "replace", "note", "after", False),
+        ("duckdb", "replace", "commits", "after", True),
+        ("duckdb", "whole", "commits", "after", False),
+        ("duckdb", "merge", "commits", "after", False),
+        ("parquet", "replace", "write", "before", False),
+        ("parquet", "replace", "write", "after", False),
+        ("parquet", "replace", "lock", "after", False),
+        ("parquet", "replace", "rename", "before", False),
+        ("parquet", "replace", "rename", "after", False),
+        ("parquet", "replace", "rename", "before", True),
+        ("parquet", "merge", "write", "after", False),
+        ("parquet", "merge", "rename", "after", False),
+    ],
+)
+def test_a_kill_leaves_old_or_new_and_a_re_run_converges(
+    tmp_path: Path, *, kind: str, mode: str, place: str, moment: str, first: bool
+) -> None:
+    if not first:
+        _publish(_manager(kind, tmp_path), mode, 1)
+    _be_killed(tmp_path, kind, mode, place, moment)
+    manager = _manager(kind, tmp_path)
+    seen = []
+    for request in _requests(mode, 2):
+        version = _version(manager, mode, request.slices[0])
+        assert version in {2, None if first else 1}
+        assert bool(manager.published(request)) == (version == 2)
+        manager.discard_leftovers(request.token, request.target)
+        seen.append(version)
+    if kind == "duckdb":
+        assert len(set(seen)) == 1, "a group is one transaction"
+    target, slices = TARGETS[mode]
+    tokens = {
+        one.id: f"v{version}{one.key}"
+        for one, version in zip(slices, seen, strict=True)
+        if version
+    }
+    state = Recorded(
+        tuple(tokens), lambda: [one for one in slices if one.id in tokens], lambda: tokens
+    )
+    assert manager.lost(target, state) == frozenset()
+    _publish(manager, mode, 3)
+    assert [_version(manager, mode, one) for one in slices] == [3] * len(slices)
+    assert _strangers(tmp_path) == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_kill_while_the_database_is_made_leaves_nothing_half_made(
+    tmp_path: Path, moment: str
+) -> None:
+    _be_killed(tmp_path, "duckdb", "replace", "rename", moment)
+    manager = _manager("duckdb", tmp_path)
+    assert [_version(manager, "replace", one) for one in PARTS] == [None] * 3
+    _publish(manager, "replace", 3)
+    assert [_version(manager, "replace", one) for one in PARTS] == [3] * 3
+    assert _strangers(tmp_path) == []
+
+
+def _strangers(folder: Path) -> list[str]:
+    """Files that are neither data nor the side file of a lock."""
+    return [
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in {"shop.duckdb", "shop.duckdb.lock", "data.parquet"}
+    ]
+
+
+def _be_killed(folder: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", WORKER, str(folder), *arguments]
+    ended = subprocess.run(command, cwd=ROOT, check=False)
+    assert ended.returncode == -signal.SIGKILL, "the worker never came to the place"
+
+
+def _work(folder: Path, kind: str, mode: str, place: str, moment: str) -> None:
+    holder, name = PLACES[place]
+    original: Callable[..., Any] = getattr(holder, name)
+
+    @wraps(original)
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        if moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = original(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    setattr(holder, name, deadly)
+    _publish(_manager(kind, folder), mode, 2)
+
+
+if __name__ == "__main__":
+    _work(Path(sys.argv[1]), *sys.argv[2:])

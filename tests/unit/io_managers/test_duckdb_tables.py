@@ -1,0 +1,475 @@
+from __future__ import annotations
+
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from assets_core.model.errors import DataError, DefinitionError, IOManagerError
+from assets_core.model.io_manager import Published, PublishFailed, ReadRequest, Recorded
+from assets_core.model.specs import Append, Merge, Replace
+from io_managers import DuckDBIOManager, duckdb_tables
+from tests.conformance.io_manager_suite import (
+    UNPARTITIONED,
+    Steps,
+    days,
+    recorded,
+    table,
+    target,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FIRST, SECOND = days("2025-01-31", 2)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "shop.duckdb"
+
+
+@pytest.fixture
+def steps(path: Path) -> Steps:
+    return Steps(DuckDBIOManager(path))
+
+
+def _ask(path: Path, sql: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(str(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+class _Clock:
+    """Time that passes only in sleep."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.naps = 0
+
+    def sleep(self, seconds: float) -> None:
+        self.naps += 1
+        self.seconds += seconds
+
+    def now(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def stranger(steps: Steps, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another program that has the file open."""
+    steps.write(target(), [FIRST], table(id=[1]))
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        yield other
+        other.kill()
+
+
+def test_a_stranger_is_waited_for_and_then_named(
+    path: Path, stranger: subprocess.Popen[str]
+) -> None:
+    clock = _Clock()
+    manager = DuckDBIOManager(
+        path, wait_limit=timedelta(seconds=5), sleep=clock.sleep, clock=clock.now
+    )
+    with pytest.raises(IOManagerError) as caught:
+        manager.read(ReadRequest(target(), (FIRST,)))
+    assert f"PID {stranger.pid}" in caught.value.message
+    assert "python" in caught.value.message
+    assert "5 s" in caught.value.message
+    assert 5 <= clock.seconds <= 7
+    assert clock.naps > 3
+    staged = Steps(manager).stage(target(), [FIRST], table(id=[2]))
+    (answer,) = manager.publish([staged])
+    assert isinstance(answer, PublishFailed)
+    assert f"PID {stranger.pid}" in answer.message
+
+
+def test_a_stranger_who_closes_in_time_is_no_error(
+    path: Path, stranger: subprocess.Popen[str]
+) -> None:
+    def leave(_: float) -> None:
+        stranger.kill()
+        stranger.wait()
+
+    steps = Steps(DuckDBIOManager(path, sleep=leave))
+    steps.epoch = 1
+    steps.write(target(), [FIRST], table(id=[2]))
+    assert steps.rows(target(), [FIRST]) == [{"id": 2}]
+
+
+def test_a_connection_in_the_same_process_is_an_error_at_once(steps: Steps, path: Path) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+    with (
+        duckdb.connect(str(path)),
+        pytest.raises(IOManagerError, match="open in this very process"),
+    ):
+        steps.rows(target(), [FIRST])
+    assert steps.rows(target(), [FIRST]) == [{"id": 1}]
+
+
+def test_the_file_is_closed_after_every_call(steps: Steps, path: Path) -> None:
+    for i in range(3):
+        steps.write(target(), [FIRST], table(id=range(1000 * i)))
+        steps.rows(target(), [FIRST])
+        assert not Path(f"{path}.wal").exists()
+        descriptors = Path("/proc/self/fd")
+        if descriptors.is_dir():
+            open_files = [os.path.realpath(entry) for entry in descriptors.iterdir()]
+            assert not [name for name in open_files if str(path) in name]
+
+
+def test_a_failed_transaction_leaves_the_file_closed_and_unchanged(
+    steps: Steps, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+    staged = steps.stage(target(), [FIRST], table(id=[2]))
+
+    def break_down(*_: object) -> None:
+        raise duckdb.InternalException("out of luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("io_managers.duckdb_writes.save_commits", break_down)
+        (answer,) = steps.manager.publish([staged])
+    assert isinstance(answer, PublishFailed)
+    assert "out of luck" in answer.message
+    assert _ask(path, "select id from orders") == [(1,)]
+
+
+def test_a_group_that_duckdb_refuses_is_tried_one_by_one(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = days("2025-01-01", 3)
+    staged = [steps.stage(target(), [one], table(id=[i])) for i, one in enumerate(parts)]
+    write_group = duckdb_tables.write_group
+
+    def refuse_second(bench, connection, members, path):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        if any(member.request.slices[0] == parts[1] for member in members):
+            raise duckdb.OutOfMemoryException("no room\nfor details")
+        return write_group(bench, connection, members, path)
+
+    monkeypatch.setattr(duckdb_tables, "write_group", refuse_second)
+    answers = steps.manager.publish(staged)
+    assert [isinstance(answer, Published) for answer in answers] == [True, False, True]
+    refused = answers[1]
+    assert isinstance(refused, PublishFailed)
+    assert refused.message.endswith("orders can't be written: no room")
+
+
+def test_a_foreign_table_is_not_overwritten(steps: Steps, path: Path) -> None:
+    _ask(path, "create table Orders (id int)")
+    answer = steps.fail(target(), [FIRST], table(id=[1]))
+    assert "'Orders' that Partita did not make" in str(answer)
+    _ask(path, "create view seen as select 1")
+    answer = steps.fail(whole(asset="seen"), UNPARTITIONED, table(id=[1]))
+    assert "'seen' that Partita did not make" in str(answer)
+    assert _ask(path, "select * from orders") == []
+
+
+def test_assets_that_differ_by_case_are_not_one_table(steps: Steps) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+    answer = steps.fail(target(asset="ORDERS"), [FIRST], table(id=[2]))
+    assert "asset 'orders'" in str(answer)
+    assert steps.rows(target(), [FIRST]) == [{"id": 1}]
+
+
+def test_other_assets_of_a_group_are_published_beside_a_refused_one(
+    steps: Steps, path: Path
+) -> None:
+    _ask(path, "create table theirs (id int)")
+    staged = [
+        steps.stage(target(asset=name), [FIRST], table(id=[1])) for name in ("a", "theirs", "b")
+    ]
+    answers = steps.manager.publish(staged)
+    assert [isinstance(answer, Published) for answer in answers] == [True, False, True]
+
+
+def test_partition_by_set_later_still_replaces_what_was_loaded_before(steps: Steps) -> None:
+    lost_day = date(2020, 1, 1)
+    steps.write(target(), [FIRST], table(day=[lost_day, date(2025, 1, 31)], n=[1, 2]))
+    steps.write(target(), [SECOND], table(day=[date(2025, 2, 1)], n=[3]))
+    by = target(by="day")
+    steps.write(by, [FIRST], table(day=[date(2025, 1, 31)], n=[4]))
+    assert [r["n"] for r in steps.rows(by, [FIRST, SECOND])] == [4, 3]
+    steps.write(by, [SECOND], table(day=[date(2025, 2, 1)], n=[5]))
+    assert [r["n"] for r in steps.rows(by, [FIRST, SECOND])] == [4, 5]
+
+
+def test_partition_by_taken_away_is_refused(steps: Steps) -> None:
+    steps.write(target(by="day"), [FIRST], table(day=[date(2025, 1, 31)]))
+    answer = steps.fail(target(), [FIRST], table(day=[date(2025, 1, 31)]))
+    assert "without a _partition column" in str(answer)
+
+
+def test_a_dropped_table_is_lost_and_its_other_partitions_stay_lost(
+    steps: Steps, path: Path
+) -> None:
+    tokens = {}
+    for one in (FIRST, SECOND):
+        steps.write(target(), [one], table(id=[1]))
+        tokens[one.id] = f"token-{steps.epoch}"
+    state = recorded([FIRST, SECOND], tokens)
+    assert steps.manager.lost(target(), state) == frozenset()
+    _ask(path, "drop table orders")
+    assert steps.manager.lost(target(), state) == {FIRST.id, SECOND.id}
+    steps.write(target(), [FIRST], table(id=[1]))
+    now = recorded([FIRST, SECOND], {**tokens, FIRST.id: f"token-{steps.epoch}"})
+    assert steps.manager.lost(target(), now) == {SECOND.id}
+    with pytest.raises(IOManagerError, match="2025-02-01"):
+        steps.rows(target(), [SECOND])
+
+
+def test_lost_is_one_look_at_the_file_once_it_was_compared(steps: Steps, path: Path) -> None:
+    def never() -> dict[int, str]:
+        raise AssertionError("the tokens were compared again")
+
+    steps.write(target(), [FIRST], table(id=[1]))
+    state = recorded([FIRST], {FIRST.id: f"token-{steps.epoch}"})
+    assert steps.manager.lost(target(), state) == frozenset()
+    noted = Recorded(state.ids, state.slices, never)
+    assert steps.manager.lost(target(), noted) == frozenset()
+    steps.write(target(asset="other"), [FIRST], table(id=[1]))
+    assert steps.manager.lost(target(), noted) == frozenset()
+    with pytest.raises(AssertionError, match="compared again"):
+        steps.manager.lost(target(asset="other"), noted)
+    _ask(path, "create table theirs as select 1 as x")
+    with pytest.raises(AssertionError, match="compared again"):
+        steps.manager.lost(target(), noted)
+    assert steps.manager.lost(target(), state) == frozenset()
+    assert steps.manager.lost(target(), noted) == frozenset()
+
+
+def test_a_write_after_a_strangers_write_does_not_vouch_for_other_assets(
+    steps: Steps, path: Path
+) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+    state = recorded([FIRST], {FIRST.id: f"token-{steps.epoch}"})
+    assert steps.manager.lost(target(), state) == frozenset()
+    _ask(path, "drop table orders")
+    steps.write(target(asset="other"), [FIRST], table(id=[1]))
+    assert steps.manager.lost(target(), state) == {FIRST.id}
+
+
+def test_another_token_is_a_loss(steps: Steps) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+    assert steps.manager.lost(target(), recorded([FIRST], {FIRST.id: "older"})) == {FIRST.id}
+
+
+def test_lost_after_a_look_loads_no_duckdb(steps: Steps, path: Path) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+    steps.manager.lost(target(), recorded([FIRST], {FIRST.id: f"token-{steps.epoch}"}))
+    code = f"""
+import sys
+from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
+from assets_core.model.io_manager import Recorded, Target
+from assets_core.model.specs import Replace
+manager = DuckDBIOManager({str(path)!r})
+ParquetIOManager({str(path)!r} + ".lake"), MemoryIOManager()
+lost = manager.lost(Target("orders", Replace(), True), Recorded(({FIRST.id},), list, dict))
+assert lost == frozenset(), lost
+print(sorted({{"duckdb", "pyarrow", "pandas", "polars"}} & set(sys.modules)))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (found.stdout, found.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("path_text", [":memory:", ""])
+def test_a_database_that_is_forgotten_is_refused(path_text: str) -> None:
+    with pytest.raises(DefinitionError, match="outlive"):
+        DuckDBIOManager(path_text)
+
+
+def test_reading_what_was_never_written_says_so(steps: Steps, path: Path) -> None:
+    with pytest.raises(IOManagerError, match="there is no database file"):
+        steps.rows(target(), [FIRST])
+    assert list(path.parent.iterdir()) == []
+    _ask(path, "create table x (y int)")
+    with pytest.raises(IOManagerError, match="orders partition 2025-01-31 is not in"):
+        steps.rows(target(), [FIRST])
+    assert steps.manager.published(steps.request(target(), [FIRST])) == ()
+    assert steps.manager.lost(target(), recorded([FIRST], {FIRST.id: "t"})) == {FIRST.id}
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    steps = Steps(DuckDBIOManager(tmp_path / "data" / "shop.duckdb"))
+    answer = steps.fail(target(), [FIRST], table(id=[1]))
+    assert isinstance(answer, PublishFailed)
+    assert f"there is no folder {tmp_path / 'data'}" in answer.message
+    assert "mkdir -p" in (answer.hint or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
+    steps = Steps(DuckDBIOManager(tmp_path))
+    answer = steps.fail(target(), [FIRST], table(id=[1]))
+    assert "is a folder, not a DuckDB database file" in str(answer)
+    with pytest.raises(IOManagerError, match="is a folder"):
+        steps.rows(target(), [FIRST])
+
+
+def test_a_file_that_is_no_database_stays_as_it_is(steps: Steps, path: Path) -> None:
+    path.write_text("my notes\n" * 1000)
+    answer = steps.fail(target(), [FIRST], table(id=[1]))
+    assert "is not a DuckDB database file" in str(answer)
+    assert path.read_text() == "my notes\n" * 1000
+
+
+def test_an_empty_file_becomes_the_database(steps: Steps, path: Path) -> None:
+    path.touch()
+    steps.write(target(), [FIRST], table(id=[1]))
+    assert steps.rows(target(), [FIRST]) == [{"id": 1}]
+
+
+def test_the_log_of_a_deleted_database_is_not_replayed(steps: Steps, path: Path) -> None:
+    Path(f"{path}.wal").write_bytes(b"of another database")
+    steps.write(target(), [FIRST], table(id=[1]))
+    assert steps.rows(target(), [FIRST]) == [{"id": 1}]
+
+
+def test_a_read_only_folder_can_be_read_and_refuses_writes() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "place", "shop.duckdb")
+        path.parent.mkdir()
+        steps = Steps(DuckDBIOManager(path))
+        steps.write(target(), [FIRST], table(id=[1]))
+        Path(folder).chmod(0o755)
+        path.parent.chmod(0o555)
+        path.chmod(0o444)
+        Path(f"{path}.lock").chmod(0o444)
+        with _as_nobody():
+            assert steps.rows(target(), [FIRST]) == [{"id": 1}]
+            answer = steps.fail(target(), [FIRST], table(id=[2]))
+            assert "Permission denied" in str(answer)
+            unwritten = Steps(DuckDBIOManager(path.parent / "other.duckdb"))
+            assert "Permission denied" in str(unwritten.fail(target(), [FIRST], table(id=[2])))
+        path.parent.chmod(0o755)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o444
+
+
+class _as_nobody:  # noqa: N801 - reads as a phrase
+    """Without root's rights, which no permission stops."""
+
+    def __enter__(self) -> None:
+        self._root = os.geteuid() == 0
+        if self._root:
+            os.seteuid(65534)
+
+    def __exit__(self, *_: object) -> None:
+        if self._root:
+            os.seteuid(0)
+
+
+def test_a_big_read_waits_in_a_file_without_a_name(
+    steps: Steps, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duckdb_tables, "SPILL_BYTES", 100_000)
+    parts = days("2025-01-01", 3)
+    for i, one in enumerate(parts):
+        steps.write(target(), [one], table(id=range(100_000 * i, 100_000 * (i + 1))))
+    stream = steps.manager.read(ReadRequest(target(), parts))
+    assert [p for p in path.parent.rglob("*") if p.suffix == ".arrow"] == []
+    steps.write(target(), parts[:1], table(id=[-1]))
+    assert stream.read_all().column("id").to_pylist() == list(range(300_000))
+
+
+def test_a_read_that_breaks_off_leaves_the_file_closed(
+    steps: Steps, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps.write(target(), [FIRST], table(id=range(500_000)))
+
+    def break_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(duckdb_tables, "SPILL_BYTES", 1000)
+        patch.setattr(duckdb_tables, "_spilled", break_off)
+        with pytest.raises(KeyboardInterrupt):
+            steps.manager.read(ReadRequest(target(), (FIRST,)))
+    steps.write(target(), [FIRST], table(id=[1]))
+    assert steps.rows(target(), [FIRST]) == [{"id": 1}]
+    assert _ask(path, "select count(*) from orders") == [(1,)]
+
+
+def test_leftovers_of_dead_processes_are_swept(steps: Steps, path: Path) -> None:
+    stage = Path(f"{path}.stage")
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
+    for name in (f"process-{dead.pid}", f"process-{os.getpid()}", "some-token"):
+        (stage / name).mkdir(parents=True)
+        (stage / name / "file").touch()
+    steps.manager.discard_leftovers("some-token", target())
+    assert [entry.name for entry in stage.iterdir()] == [f"process-{os.getpid()}"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([1.5], pa.float16()), pa.array([1], pa.decimal256(50, 2))],
+    ids=["float16", "decimal256"],
+)
+def test_types_that_duckdb_does_not_have_are_named(steps: Steps, column: pa.Array) -> None:
+    with pytest.raises(DataError, match=r"column 'v' is .*, which DuckDB does not store"):
+        steps.stage(target(), [FIRST], pa.table({"v": column}))
+
+
+def test_nanoseconds_are_not_cut_off_silently(steps: Steps) -> None:
+    kind = pa.timestamp("ns", "UTC")
+    fine = pa.table({"at": pa.array([1_000_000_001], pa.int64()).cast(kind)})
+    with pytest.raises(DataError, match="'at' has nanoseconds"):
+        steps.stage(target(), [FIRST], fine)
+    steps.write(
+        target(), [FIRST], pa.table({"at": pa.array([2_000_000_000], pa.int64()).cast(kind)})
+    )
+    assert steps.rows(target(), [FIRST]) == [{"at": datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC)}]
+
+
+def test_tables_are_plain_to_anybody_else(steps: Steps, path: Path) -> None:
+    steps.write(target(by="day"), [FIRST], table(day=[date(2025, 1, 31)], n=[1]))
+    steps.write(target(asset="loads"), [FIRST], table(n=[2]))
+    steps.write(target(Append(), asset="log"), [FIRST], table(n=[3]))
+    assert _ask(path, "select * from orders") == [(date(2025, 1, 31), 1)]
+    assert _ask(path, "select _partition, n from loads") == [("2025-01-31", 2)]
+    assert _ask(path, "select count(*) from duckdb_indexes()") == [(0,)]
+    commits = _ask(path, "select asset, key, epoch, token, rows from _partita_commits order by 1")
+    assert commits == [
+        ("loads", "2025-01-31", 2, "token-2", 1),
+        ("log", "2025-01-31", 3, "token-3", 1),
+        ("orders", "2025-01-31", 1, "token-1", 1),
+    ]
+
+
+def test_partita_names_are_not_asset_names(steps: Steps) -> None:
+    for name in ("_partita_commits", "_PARTITA_x", "", "a\0b"):
+        assert steps.manager.supports(target(asset=name)) is not None
+    assert steps.manager.supports(target(Merge(keys=["id"]))) is None
+    assert steps.manager.supports(target(Replace())) is None
+
+
+def test_a_manager_pickles_and_forgets_its_connection(steps: Steps) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+    copy = pickle.loads(pickle.dumps(steps.manager))  # noqa: S301 - our own bytes
+    assert copy._bench._connection is None
+    assert Steps(copy).rows(target(), [FIRST]) == [{"id": 1}]
+
+
+def test_a_deleted_lock_file_is_made_again(steps: Steps, path: Path) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+    Path(f"{path}.lock").unlink()
+    assert steps.rows(target(), [FIRST]) == [{"id": 1}]
+    steps.write(target(), [FIRST], table(id=[2]))
+    assert steps.rows(target(), [FIRST]) == [{"id": 2}]
