@@ -1,0 +1,213 @@
+"""Running a plan: the lock, recovery of crashed runs, progress, signals and the exit code. For `materialize` and `backfill`.
+
+Theory of operation
+-------------------
+One run at a time works on a project. If a first look finds nothing to do and no run that a crash left behind, nothing is written at
+all, not even the lock. Otherwise the project is locked, crashed runs are settled, and the plan is made again from the state as it is
+now, because whoever held the lock before may have done the work.
+
+The first SIGINT or SIGTERM stops the run clean: running commits are finished, the rest is cancelled. The second ends the process at
+once, which is as safe as a kill -9: the next run recovers.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from assets_core.execution.facts import intern_partition_keys
+from assets_core.execution.recovery import recover
+from assets_core.execution.runner import Effects, Runner, RunRequest
+from assets_core.model.records import RunStatus
+from cli.commands.planning import echo_range, make_plan
+from cli.project.location import make_state_folder
+from cli.render.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
+from cli.render.plans import plan_summary, span_records
+from cli.render.progress import RunProgress, nothing_report, run_report
+from cli.render.report import Output
+from cli.render.text import Span, Style, line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from assets_core.execution.events import RunSummary
+    from assets_core.model.records import RunKind
+    from assets_core.planning.planner import Mode
+    from assets_core.state.locks import LockHolder
+    from cli.commands.planning import Planned
+    from cli.commands.request import Words
+    from cli.project import Project
+    from cli.render.printer import Printer
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to run: the words, how much of it, and what kind of run it is recorded as."""
+
+    command: str
+    kind: RunKind
+    words: Words
+    mode: Mode
+    upstream: bool
+    downstream: bool
+    fail_fast: bool
+
+
+def run_order(project: Project, printer: Printer, order: Order) -> int:
+    """Plan and run, and answer the exit code."""
+    with _signals() as signals:
+        return _Job(project, printer, order, signals).carry_out()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """One order in one project."""
+
+    project: Project
+    printer: Printer
+    order: Order
+    signals: _Signals
+
+    def carry_out(self) -> int:
+        project = self.project
+        planned = self._plan()
+        if self._is_idle(planned):
+            return self._nothing_to_do(planned)
+        make_state_folder(project.location.folder)
+        run_id = secrets.token_hex(5)
+        with project.lock.acquire(run_id, wait=True, on_wait=self._waiting):
+            for crashed in recover(project.resolved, project.store, datetime.now(UTC)):
+                told = f"run {crashed.id}, which was cut off; what it had published is kept"
+                self.printer.note(line(Span("recovered: ", Style.YELLOW), told))
+            intern_partition_keys(project.resolved, project.store)
+            planned = self._plan()
+            if not planned.plan.size:
+                return self._nothing_to_do(planned)
+            return self._run(planned, run_id)
+
+    def _plan(self) -> Planned:
+        order = self.order
+        return make_plan(
+            self.project,
+            order.words,
+            order.mode,
+            now=datetime.now(UTC),
+            upstream=order.upstream,
+            downstream=order.downstream,
+        )
+
+    def _is_idle(self, planned: Planned) -> bool:
+        plan = planned.plan
+        return (
+            not plan.size
+            and not any(part.in_flight for part in plan.assets)
+            and not self.project.store.unfinished_runs()
+        )
+
+    def _nothing_to_do(self, planned: Planned) -> int:
+        echo_range(planned, self.printer)
+        plan = planned.plan
+        spans = span_records(planned.request.partitions)
+        self.printer.report(nothing_report(self.order.command, plan, spans=spans))
+        # Whoever asked for something by name and got nothing because it is blocked must not take that for success.
+        failed = planned.request.is_explicit and plan.blocked > 0 and not plan.fresh
+        return EXIT_FAILED if failed else EXIT_DONE
+
+    def _run(self, planned: Planned, run_id: str) -> int:
+        echo_range(planned, self.printer)
+        self.printer.note(plan_summary(planned.plan))
+        progress = RunProgress(self.printer, planned.plan.size)
+        effects = Effects(
+            clock=lambda: datetime.now(UTC),
+            pause=time.sleep,
+            new_token=lambda: secrets.token_hex(16),
+            spread=random.random,
+            on_event=progress,
+            logs=self.project.logs,
+        )
+        runner = Runner(self.project.resolved, self.project.store, effects)
+        request = RunRequest(
+            run_id=run_id,
+            kind=self.order.kind,
+            selection=planned.request.selection,
+            partitions=planned.request.range_text,
+            fail_fast=self.order.fail_fast,
+            process_id=os.getpid(),
+        )
+        self.signals.runner = runner
+        try:
+            summary = runner.run(planned.plan, planned.facts, request)
+        finally:
+            self.signals.runner = None
+            progress.close()
+        if self.printer.output is not Output.JSONL:  # there the events were the answer
+            self._report(planned, summary, progress)
+        return _exit_code(summary)
+
+    def _report(self, planned: Planned, summary: RunSummary, progress: RunProgress) -> None:
+        locations = {asset: self.project.location_of(asset) for asset in progress.tallies}
+        spans = span_records(planned.request.partitions)
+        self.printer.report(
+            run_report(self.order.command, summary, progress.tallies, locations, spans=spans)
+        )
+
+    def _waiting(self, holder: LockHolder | None) -> None:
+        who = (
+            "another process"
+            if holder is None
+            else f"run {holder.run_id} (process {holder.process_id})"
+        )
+        self.printer.note(f"waiting for {who}, which works on this project, to finish")
+
+
+def _exit_code(summary: RunSummary) -> int:
+    match summary.status:
+        case RunStatus.CANCELLED:
+            return EXIT_INTERRUPTED
+        case RunStatus.SUCCEEDED:
+            return EXIT_FAILED if summary.failed_checks else EXIT_DONE
+        case _:
+            return EXIT_FAILED
+
+
+class _Signals:
+    """What a signal does at this moment: without a runner it interrupts, with one it stops the run."""
+
+    def __init__(self) -> None:
+        self.runner: Runner | None = None
+        self._asked = False
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        """The signal handler. It writes past all buffers, because it may have interrupted a write to them."""
+        if self._asked:
+            os.write(2, b"\nended; the next run recovers\n")
+            os._exit(EXIT_INTERRUPTED)
+        self._asked = True
+        if self.runner is None:
+            raise KeyboardInterrupt
+        os.write(
+            2,
+            b"\nstopping: running commits are finished, the rest is cancelled; once more ends at once\n",
+        )
+        self.runner.stop()
+
+
+@contextmanager
+def _signals() -> Iterator[_Signals]:
+    signals = _Signals()
+    before = {
+        number: signal.signal(number, signals.handle) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

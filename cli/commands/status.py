@@ -1,0 +1,39 @@
+"""`partita status`: how fresh each asset is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.commands.options import TOKEN, PartitaCommand, Settings, complete_assets, open_project
+
+if TYPE_CHECKING:
+    from cli.render.statuses import AssetStatus
+
+
+@click.command("status", cls=PartitaCommand)
+@click.argument(
+    "words", metavar="[SELECT]...", nargs=-1, type=TOKEN, shell_complete=complete_assets
+)
+@click.pass_obj
+def command(settings: Settings, words: tuple[str, ...]) -> int:
+    """Show how fresh each asset is.
+
+    Counts partitions by condition, tells when rows were last published, and draws the partitions from first to last. Asks every
+    destination whether it still has what was written there.
+    """
+    from datetime import UTC, datetime  # noqa: PLC0415 - `--help` needs none of it
+
+    from assets_core.execution.facts import gather_facts  # noqa: PLC0415
+    from cli.commands.conditions import statuses_of  # noqa: PLC0415
+    from cli.commands.request import select  # noqa: PLC0415
+    from cli.render.statuses import status_report  # noqa: PLC0415
+
+    printer = settings.printer()
+    project = open_project(settings)
+    facts = gather_facts(project.resolved, project.store, datetime.now(UTC))
+    assets = select(facts.graph, words, facts)
+    statuses: list[AssetStatus] = statuses_of(facts, project.store, assets)
+    printer.report(status_report(statuses, unicode=printer.unicode))
+    return 0

@@ -1,0 +1,280 @@
+"""The composition root: finds the project, imports the user's modules, and puts definitions, state, locks and logs together.
+
+Decided here: where a project is looked for, what its folder holds, and what is assumed when nothing is said. Not decided here: what a
+definition may say (`authoring`), what is printed (`render`).
+
+A project's state lives in one folder, `.partita/` unless `state` in `[tool.partita]` says otherwise: `state.db`, `run.lock`, `runs/`,
+`manifest.json`, and `data.duckdb` for assets whose project names no IO manager.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from assets_core.model.errors import ProjectError
+from cli import __version__
+from cli.project.location import DEFAULT_STATE, make_state_folder, search_path
+from cli.project.user_modules import ignored_folders, import_user_module, module_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from types import ModuleType
+
+    from pydantic import BaseModel
+
+    from assets_core.authoring.definitions import Definitions, Resolved
+    from assets_core.model.io_manager import IOManager
+    from assets_core.model.specs import PartitionBy, RetryPolicy
+    from assets_core.state.locks import ProjectLock
+    from assets_core.state.manifest import Manifest, Watch
+    from assets_core.state.sqlite import SqliteStore
+    from assets_core.telemetry.run_log import RunLogs
+    from cli.project.location import Location
+
+
+class Project:
+    """A project and everything that belongs to it, each made when it is first asked for.
+
+    The user's modules are imported by `resolved`, and by `manifest` only if the cached one does not hold any more.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+
+    @cached_property
+    def config(self) -> Mapping[str, Mapping[str, Any]]:
+        """Config values per asset from `[tool.partita.config.<asset>]`. Raises ProjectError if the table is not as it should be."""
+        settings = _checked_settings(self.location)
+        values: Mapping[str, Mapping[str, Any]] = settings.model_dump()["config"]
+        return values
+
+    @cached_property
+    def resolved(self) -> Resolved:
+        """The definitions, imported and checked. Raises ProjectError, UserCodeError or DefinitionError."""
+        from assets_core.state.manifest import watch_reads  # noqa: PLC0415 - with the rest of loading
+
+        config = self.config
+        # Relative paths in definitions mean the same wherever in the project the command is typed.
+        os.chdir(self.location.root)
+        with watch_reads(_now_ns()) as watch:
+            module = import_user_module(self.location)
+            definitions = _definitions_of(module, config)
+            resolved = definitions.resolve(default_io_manager=self._default_io_manager())
+        self._keep_manifest(resolved, watch)
+        return resolved
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What there is, without importing anything of the user's if nothing changed since the last time."""
+        from assets_core.state.manifest import read_manifest  # noqa: PLC0415
+
+        location = self.location
+        found = read_manifest(self.manifest_path, location.source, _versions())
+        if found is not None:
+            return found
+        return manifest_of(self.resolved, location)
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where the manifest is."""
+        return self.location.folder / "manifest.json"
+
+    @cached_property
+    def store(self) -> SqliteStore:
+        """The state store; it opens nothing before it is used."""
+        from assets_core.state.sqlite import SqliteStore  # noqa: PLC0415 - loads apsw
+
+        _ = self.config  # a `state` that is no text must be an error, not the default
+        return SqliteStore(self.location.state_path)
+
+    def state_damage(self) -> list[str]:
+        """What SQLite's own check finds wrong with the state file, worst first; empty for a sound one. Reads the whole file."""
+        import apsw  # noqa: PLC0415 - only `doctor` asks
+
+        connection = apsw.Connection(
+            f"file:{quote(str(self.location.state_path))}?mode=ro",
+            flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+        )
+        try:
+            answers = [str(row[0]) for row in connection.execute("pragma integrity_check(5)")]
+        except apsw.Error as error:
+            return [str(error)]
+        finally:
+            connection.close()
+        return [] if answers == ["ok"] else answers
+
+    @cached_property
+    def lock(self) -> ProjectLock:
+        """The lock that lets one run at a time work on this state."""
+        from assets_core.state.locks import ProjectLock  # noqa: PLC0415
+
+        return ProjectLock(self.location.folder / "run.lock")
+
+    @cached_property
+    def logs(self) -> RunLogs:
+        """The logs of all runs."""
+        from assets_core.telemetry.run_log import RunLogs  # noqa: PLC0415
+
+        return RunLogs(self.location.folder / "runs")
+
+    def location_of(self, asset: str) -> str:
+        """Where the rows of an asset are, relative to the project's root if they are below it."""
+        return _place(self.resolved, self.location, asset)
+
+    def _default_io_manager(self) -> IOManager:
+        from io_managers.duckdb_tables import DuckDBIOManager  # noqa: PLC0415 - with the rest of loading
+
+        return DuckDBIOManager(self.location.folder / "data.duckdb")
+
+    def _keep_manifest(self, resolved: Resolved, watch: Watch) -> None:
+        from assets_core.state import manifest as manifests  # noqa: PLC0415 - with the rest of loading
+
+        location = self.location
+        fingerprint = manifests.take_fingerprint(
+            watch,
+            modules=module_files(),
+            extra=[str(path) for path in (location.pyproject, location.file) if path is not None],
+            roots=[str(path) for path in search_path(location)],
+            ignored=ignored_folders(location),
+        )
+        if fingerprint is not None and make_state_folder(location.folder, quietly=True):
+            made = manifest_of(resolved, location)
+            manifests.write_manifest(self.manifest_path, made, fingerprint, _versions())
+
+
+def _versions() -> dict[str, str]:
+    """What else a manifest depends on."""
+    return {
+        "partita": __version__,
+        "python": f"{sys.executable} {sys.version}",
+        "path": os.environ.get("PYTHONPATH", ""),
+    }
+
+
+def _now_ns() -> int:
+    import time  # noqa: PLC0415 - with the rest of loading
+
+    return time.time_ns()
+
+
+def _definitions_of(module: ModuleType, config: Mapping[str, Mapping[str, Any]]) -> Definitions:
+    """The module's one `Definitions`, or else what its top level holds; with the config of `pyproject.toml` over the author's own."""
+    from assets_core.authoring.decorators import load_assets  # noqa: PLC0415 - with the rest of loading
+    from assets_core.authoring.definitions import Definitions  # noqa: PLC0415
+
+    found = {name: value for name, value in vars(module).items() if isinstance(value, Definitions)}
+    distinct = list({id(value): value for value in found.values()}.values())
+    if len(distinct) > 1:
+        raise ProjectError(
+            f"{module.__name__} has {len(distinct)} Definitions: {', '.join(found)}",
+            hint="keep one; it may hold the assets of all of them",
+        )
+    definitions = distinct[0] if distinct else Definitions(assets=load_assets(module))
+    if not distinct and not definitions.assets:
+        raise ProjectError(
+            f"{module.__name__} has no assets and no Definitions",
+            hint="decorate a function with @asset, or name the module that has the assets",
+        )
+    if not config:
+        return definitions
+    merged = {key: {**definitions.config.get(key, {}), **values} for key, values in config.items()}
+    return replace(definitions, config={**definitions.config, **merged})
+
+
+def manifest_of(resolved: Resolved, location: Location) -> Manifest:
+    """The manifest of loaded definitions."""
+    from assets_core.state.manifest import Manifest, ManifestAsset, ManifestCheck, ManifestEdge  # noqa: PLC0415
+
+    assets = []
+    for key in resolved.graph.order:
+        spec = resolved.graph.spec(key)
+        edges = (
+            ManifestEdge(edge.upstream, edge.parameter, edge.mapping.text(), edge.allow_missing)
+            for edge in spec.dependencies
+        )
+        checks = (
+            ManifestCheck(one.check.name, one.check.blocking, one.check.description)
+            for one in resolved.checks[key]
+        )
+        assets.append(
+            ManifestAsset(
+                key=key,
+                kind=spec.kind,
+                description=spec.description,
+                group=spec.group,
+                tags=spec.tags,
+                owners=spec.owners,
+                partitions=spec.partitions.describe(),
+                partition_kind=spec.partitions.kind.value,
+                dependencies=tuple(edges),
+                checks=tuple(checks),
+                write=spec.write.text(),
+                partition_by=_partition_by_text(spec.partition_by),
+                io_manager=spec.io_manager,
+                location=_place(resolved, location, key),
+                retry=_retry_text(spec.retry),
+                batch_size=spec.batch_size,
+                lookback=spec.lookback,
+                closed_after=spec.closed_after.total_seconds(),
+                code_version=spec.code_version,
+                defined_in=spec.defined_in,
+            )
+        )
+    return Manifest(location.source, tuple(assets))
+
+
+def _place(resolved: Resolved, location: Location, asset: str) -> str:
+    manager = resolved.io_managers[resolved.graph.spec(asset).io_manager]
+    return manager.location(resolved.target(asset)).removeprefix(f"{location.root}{os.sep}")
+
+
+def _partition_by_text(partition_by: PartitionBy | None) -> str | None:
+    if partition_by is None or isinstance(partition_by, str):
+        return partition_by
+    return ", ".join(f"{dimension}={column}" for dimension, column in partition_by)
+
+
+def _retry_text(retry: RetryPolicy) -> str:
+    if retry.max_attempts == 1:
+        return ""
+    return f"up to {retry.max_attempts} attempts, {retry.delay.total_seconds():g} s apart ({retry.backoff.value})"
+
+
+def _checked_settings(location: Location) -> BaseModel:
+    from pydantic import BaseModel, ConfigDict, ValidationError  # noqa: PLC0415 - 60 ms, only when a project is loaded
+
+    class Settings(BaseModel):
+        model_config = ConfigDict(extra="forbid", strict=True)
+
+        definitions: str | None = None
+        state: str = DEFAULT_STATE
+        config: dict[str, dict[str, Any]] = {}
+
+    try:
+        settings = Settings.model_validate(dict(location.table))
+    except ValidationError as error:
+        from partitions.errors import nearest  # noqa: PLC0415 - errors are rare
+
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        near = nearest(name, list(Settings.model_fields))
+        unknown = first["type"] == "extra_forbidden"
+        what = "there is no such setting" if unknown else first["msg"].lower()
+        raise ProjectError(
+            f"{location.pyproject}: `{name}` in [tool.partita]: {what}",
+            hint=f"did you mean {near[0]}?"
+            if unknown and near
+            else f"the table may hold {', '.join(Settings.model_fields)}",
+        ) from error
+    if "://" in settings.state:
+        raise ProjectError(
+            f"{location.pyproject}: `state` in [tool.partita] is an address, {settings.state}",
+            hint='name a file, such as state = ".partita/state.db"',
+        )
+    return settings

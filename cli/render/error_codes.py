@@ -1,0 +1,175 @@
+"""What each error code means and what to do about it: the text behind `partita explain CODE` and `docs/errors.md`.
+
+The class of an error, and with it the code, is decided where it is raised. A test holds this list complete, and the page equal to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEntry:
+    """One code: whom it blames, what happened, and what helps. Markdown without headings."""
+
+    code: str
+    title: str
+    meaning: str
+    remedy: str
+
+
+ERROR_ENTRIES: Final = (
+    ErrorEntry(
+        "usage",
+        "The command line can't be read",
+        "A command, option or argument that `partita` does not know, a value that an option does not take, or options that contradict "
+        "each other. Nothing was run.",
+        "The message names the nearest command or option. `partita COMMAND --help` lists what there is.",
+    ),
+    ErrorEntry(
+        "project",
+        "The project can't be found or loaded",
+        "Partita looks, in this order, at `-m MODULE`, `-f FILE`, `definitions` under `[tool.partita]` in the nearest `pyproject.toml` "
+        "that has that table, and for a `definitions.py` or `assets.py` in the current folder. None was there, or the table holds "
+        "something it does not know, or a module has a name of Partita's own (`partitions`, `assets_core`, `io_managers`, `cli`), or "
+        "it has a syntax error.",
+        "Go to the project's folder, or name the module or file. `partita init DIR` makes a project that works. "
+        "Rename a module that hides one of Partita's. `partita doctor` checks all of it.",
+    ),
+    ErrorEntry(
+        "user-code",
+        "Your own code raised",
+        "A module of the project raised while it was imported, or the function of an asset or check raised or returned what it must not. "
+        "The frames above the message are yours; Partita's own are left out.",
+        "Read the last frame. When a module can't be imported, `python -c 'import MODULE'` shows the same. In a run, "
+        "`partita runs logs RUN ASSET@KEY` shows what that step printed before it failed; after the fix "
+        "`partita materialize` runs only what is missing.",
+    ),
+    ErrorEntry(
+        "definition",
+        "An asset is defined in a way that can't work",
+        "Something that the author of the project wrote contradicts itself: two assets with one key, a parameter that is neither an asset "
+        "nor a resource, a cycle, an option of the wrong type. It is found before anything runs.",
+        "Each problem is listed with the asset it belongs to and what to write instead. All of them are reported together.",
+    ),
+    ErrorEntry(
+        "partition-definition",
+        "A partition definition contradicts itself",
+        "An unknown time zone, a start after the end, a local time that does not exist or exists twice, a cron expression that can't be read, "
+        "a static key that breaks a rule, or more than 10 million partitions.",
+        "The message quotes the value and marks the offending part. Static keys are not empty, have at most 200 printable characters on one "
+        "line, no white space at an end, and no two differ only by case.",
+    ),
+    ErrorEntry(
+        "mapping",
+        "No partition mapping fits two assets",
+        "One asset reads another and Partita can't tell which partitions of it, for example static partitions that read time partitions; "
+        "or a mapping was given that its two definitions don't fit.",
+        'Say it: `inputs={"x": Input(x, mapping=…)}` with `All()`, `Last()`, `LastN(n)`, `Offset(n)`, `StaticMap({…})` or '
+        "`PerDimension({…})`.",
+    ),
+    ErrorEntry(
+        "space-changed",
+        "An asset's partitions became incomparable with its recorded state",
+        "The state was recorded for partitions of another kind, time zone, offset or cron expression than the asset has now, so that the "
+        "stored partitions are not the ones of the definition any more. Moving the start or the end, or adding keys, never does this.",
+        "Restore the old definition, or give the asset a new name: its rows then go to a table of their own, and the old ones stay.",
+    ),
+    ErrorEntry(
+        "unknown-partition",
+        "There is no such partition",
+        "The key is not one of the asset's partitions: it is misspelt, outside the definition's start and end, or its time window is not over "
+        "yet.",
+        "The message names the nearest keys, the first and the last one, or when the partition becomes available. "
+        "`partita show ASSET` prints the definition.",
+    ),
+    ErrorEntry(
+        "range-syntax",
+        "A partition range can't be read",
+        "The text is no range, or it runs backwards. Ranges are `2025-01-31`, `2025-01` (a whole period), "
+        "`2025-01-01...2025-01-31` (both included), `2025-01-01..<2025-02-01` (the end excluded), `latest:7`, `-7d...today`, "
+        "and several of them with commas in between.",
+        "The message marks where reading stopped. A reversed range is shown the right way round.",
+    ),
+    ErrorEntry(
+        "selection",
+        "An asset selection can't be read or selects nothing",
+        "Selections are `orders`, `+orders` (with all it reads), `orders+` (with all that read it), `group:bronze`, `tag:team=shop`, "
+        "`kind:sql`, `status:stale`, globs such as `bronze_*`, and these joined by `and`, `or`, `not` and brackets. A name that no asset has "
+        "is an error, because silence would look like success.",
+        "The message names the nearest assets. `partita list` shows all of them.",
+    ),
+    ErrorEntry(
+        "data",
+        "Rows break the asset's write contract",
+        "What a function returned can't be written as declared: a key column is missing, null or doubled, rows lie outside the step's "
+        "partitions, or a column has a reserved name. Nothing was published; the old rows are as they were.",
+        'Correct the function, or declare what you meant: other `keys`, `on_duplicate="latest"`, `Replace(out_of_range="drop")`, '
+        "`Append()` for late rows.",
+    ),
+    ErrorEntry(
+        "check-failed",
+        "A blocking check did not pass",
+        "The rows that a function returned did not pass a check that was declared with `blocking=True`. They were not published; the rows "
+        "that were there before are untouched.",
+        "Correct the data or the check, then run `partita materialize` again.",
+    ),
+    ErrorEntry(
+        "store",
+        "The state store can't be used",
+        "The state file can't be opened, read or written: the folder is read-only, the disk is full, the file is damaged or is no state file, "
+        "or a newer Partita wrote it. The data of your assets is not touched.",
+        "The message says which. `partita doctor` checks the file. A newer state file needs the newer Partita. A damaged one can be moved "
+        "away: Partita starts with an empty state, all is stale once, and the tables are written again in place.",
+    ),
+    ErrorEntry(
+        "io-manager",
+        "A destination can't be used",
+        "The database or folder that holds an asset's rows can't be read or written: permissions, disk space, or another program holds the "
+        "database file.",
+        "The message names the path and, where it is known, the program that holds it. Close that program or let it finish.",
+    ),
+    ErrorEntry(
+        "partita-error",
+        "An error without a class of its own",
+        "The base of all errors; a plain one should not reach you.",
+        "Report it with the text.",
+    ),
+    ErrorEntry(
+        "internal",
+        "Partita broke a law of its own",
+        "An error in Partita, not in your project. The details were written to the file that the message names.",
+        "Report it with that file. `PARTITA_DEBUG=1` shows the details at once. Data and state are safe: running the command again starts "
+        "from what was recorded.",
+    ),
+)
+
+
+def entry_of(code: str) -> ErrorEntry | None:
+    """The entry of a code, or None.
+
+    >>> entry_of("data").title
+    "Rows break the asset's write contract"
+    """
+    return next((entry for entry in ERROR_ENTRIES if entry.code == code), None)
+
+
+def errors_page() -> str:
+    """The whole page `docs/errors.md`."""
+    sections = (
+        f"## {entry.code}\n\n**{entry.title}.** {entry.meaning}\n\nWhat to do: {entry.remedy}\n"
+        for entry in ERROR_ENTRIES
+    )
+    return "\n".join([_PAGE_HEAD, *sections])
+
+
+_PAGE_HEAD = """\
+# Errors
+
+Every error says what happened (`error:`), what to do next (`hint:`), and has a code, which `--json` shows and
+`partita explain CODE` explains. The exit code is 2 if the command could not start on what you asked for, and 1 if it did its
+work and something in it failed.
+
+This page is made from `cli/render/error_codes.py`; a test holds the two equal.
+"""

@@ -1,0 +1,239 @@
+"""Runs as they were recorded: the list, one run with its steps, and its log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cli.render.report import Report
+from cli.render.statuses import instant_text
+from cli.render.text import Span, Style, Table, Verbatim, counted, join_some, line, seconds_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from assets_core.model.checks import CheckOutcome
+    from assets_core.model.records import AttemptRecord, RunRecord
+    from cli.render.text import Block, Content
+
+RUN_COLUMNS = (
+    "run",
+    "kind",
+    "status",
+    "started_at",
+    "ended_at",
+    "seconds",
+    "selection",
+    "partitions",
+)
+STEP_COLUMNS = ("asset", "status", "steps", "count", "partitions", "rows", "message", "traceback")
+LOG_COLUMNS = ("at", "step", "message")
+MOST_TERMS = 4
+
+_STYLES = {
+    "succeeded": Style.GREEN,
+    "failed": Style.RED,
+    "crashed": Style.RED,
+    "cancelled": Style.YELLOW,
+    "running": Style.CYAN,
+    "interrupted": Style.RED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StepGroup:
+    """Steps of one asset that ended the same way and for the same reason; `partitions` is a range expression, complete."""
+
+    asset: str
+    status: str
+    steps: int
+    count: int
+    partitions: str
+    rows: int
+    message: str
+    traceback: str
+
+
+def runs_report(runs: Sequence[RunRecord], *, alive: bool) -> Report:
+    """The report of `partita runs list`; `alive` says whether a run that is recorded as running has a living process."""
+    rows: tuple[tuple[Content, ...], ...] = tuple(
+        (
+            Span(run.id, Style.BOLD),
+            run.kind.value,
+            _status_span(run, alive=alive),
+            instant_text(run.started_at),
+            _took(run),
+            run.selection or "*",
+            run.partitions,
+        )
+        for run in runs
+    )
+    records = [run_record(run, alive=alive) for run in runs]
+    headers = ("RUN", "KIND", "STATUS", "STARTED", "TOOK", "SELECTION", "PARTITIONS")
+    return Report(
+        command="runs list",
+        data={"runs": records},
+        records=records,
+        blocks=[Table(headers, rows)] if runs else [line("no runs yet")],
+        columns=RUN_COLUMNS,
+    )
+
+
+def run_details(
+    run: RunRecord,
+    groups: Sequence[StepGroup],
+    attempts: Sequence[tuple[str, AttemptRecord]],
+    checks: Sequence[CheckOutcome],
+    *,
+    alive: bool,
+) -> Report:
+    """The report of `partita runs show`. `attempts` are failed ones that were tried again, with the name of their step."""
+    record = run_record(run, alive=alive)
+    records = [_group_record(group) for group in groups]
+    return Report(
+        command="runs show",
+        data={
+            **record,
+            "steps": records,
+            "retried": [_attempt_record(name, attempt) for name, attempt in attempts],
+            "checks": [_check_record(check) for check in checks],
+        },
+        records=records,
+        blocks=_details_blocks(run, groups, attempts, checks, alive=alive),
+        columns=STEP_COLUMNS,
+    )
+
+
+def log_report(run_id: str, lines: Sequence[Mapping[str, str]]) -> Report:
+    """The report of `partita runs logs`."""
+    text = "\n".join(f"{one['at']} {one['step']} {one['message']}" for one in lines)
+    return Report(
+        command="runs logs",
+        data={"run": run_id, "lines": list(lines)},
+        records=list(lines),
+        blocks=[Verbatim(text)] if lines else [line("nothing was logged")],
+        columns=LOG_COLUMNS,
+    )
+
+
+def run_record(run: RunRecord, *, alive: bool) -> dict[str, object]:
+    """One run as a flat record."""
+    seconds = None if run.ended_at is None else (run.ended_at - run.started_at).total_seconds()
+    ended = None if run.ended_at is None else instant_text(run.ended_at)
+    status = _status_word(run, alive=alive)
+    values = (run.id, run.kind.value, status, instant_text(run.started_at), ended, seconds)
+    return dict(zip(RUN_COLUMNS, (*values, run.selection, run.partitions), strict=True))
+
+
+def _details_blocks(
+    run: RunRecord,
+    groups: Sequence[StepGroup],
+    attempts: Sequence[tuple[str, AttemptRecord]],
+    checks: Sequence[CheckOutcome],
+    *,
+    alive: bool,
+) -> list[Block]:
+    asked = " ".join(part for part in (run.selection, run.partitions) if part) or "everything"
+    blocks: list[Block] = [
+        line("run ", Span(run.id, Style.BOLD), f"  {run.kind.value} of {asked}"),
+        line(
+            _status_span(run, alive=alive),
+            f", started {instant_text(run.started_at)}, took {_took(run)}",
+        ),
+    ]
+    if groups:
+        rows: tuple[tuple[Content, ...], ...] = tuple(
+            (
+                Span(group.asset, Style.BOLD),
+                Span(group.status.replace("_", " "), _STYLES.get(group.status, Style.PLAIN)),
+                f"{group.count:,}",
+                f"{group.rows:,}" if group.status == "succeeded" else "",
+                _shortened(group.partitions),
+                group.message.partition("\n")[0],
+            )
+            for group in groups
+        )
+        headers = ("ASSET", "STATUS", "COUNT", "ROWS", "PARTITIONS", "WHY")
+        blocks += [line(), Table(headers, rows, right=frozenset({2, 3}))]
+    for name, attempt in attempts:
+        blocks.append(
+            line(
+                Span("retried: ", Style.YELLOW),
+                f"{name} attempt {attempt.attempt}: {attempt.message}",
+            )
+        )
+    blocks += _check_blocks(checks)
+    blocks += [Verbatim(group.traceback) for group in groups if group.traceback]
+    if _status_word(run, alive=alive) == "interrupted":
+        blocks.append(
+            line(Span("hint: ", Style.CYAN), "the next partita materialize settles it first")
+        )
+    return blocks
+
+
+def _shortened(expression: str) -> str:
+    """The first few terms of a range expression."""
+    return join_some(expression.split(", "), MOST_TERMS)
+
+
+def _check_blocks(checks: Sequence[CheckOutcome]) -> Iterator[Block]:
+    """Failed checks one by one, passed ones as a number: 365 good days are no news."""
+    for check in checks:
+        if not check.passed:
+            found = f": {check.message}" if check.message else ""
+            yield line(Span("check failed: ", Style.RED), f"{check.asset}:{check.check}{found}")
+    passed = sum(check.passed for check in checks)
+    if passed:
+        yield line(Span(f"{counted(passed, 'check')} passed", Style.GREEN))
+
+
+def _status_word(run: RunRecord, *, alive: bool) -> str:
+    return "interrupted" if run.status.value == "running" and not alive else run.status.value
+
+
+def _status_span(run: RunRecord, *, alive: bool) -> Span:
+    word = _status_word(run, alive=alive)
+    return Span(word, _STYLES[word])
+
+
+def _took(run: RunRecord) -> str:
+    return (
+        "-"
+        if run.ended_at is None
+        else seconds_text((run.ended_at - run.started_at).total_seconds())
+    )
+
+
+def _group_record(group: StepGroup) -> dict[str, object]:
+    values = (
+        group.asset,
+        group.status,
+        group.steps,
+        group.count,
+        group.partitions,
+        group.rows,
+        group.message,
+        group.traceback,
+    )
+    return dict(zip(STEP_COLUMNS, values, strict=True))
+
+
+def _attempt_record(name: str, attempt: AttemptRecord) -> dict[str, object]:
+    return {
+        "step": name,
+        "attempt": attempt.attempt,
+        "started_at": instant_text(attempt.started_at),
+        "ended_at": instant_text(attempt.ended_at),
+        "message": attempt.message,
+    }
+
+
+def _check_record(check: CheckOutcome) -> dict[str, object]:
+    return {
+        "asset": check.asset,
+        "check": check.check,
+        "blocking": check.blocking,
+        "passed": check.passed,
+        "message": check.message,
+        "metadata": dict(check.metadata),
+    }
