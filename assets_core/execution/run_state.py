@@ -24,7 +24,7 @@ anything but the reports and `now`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -150,7 +150,7 @@ class RunState:
             edges = bind_dependencies(facts, spec)
             for key in (part.asset, *(edge.dependency.upstream for edge in edges)):
                 if key not in self._facts:
-                    self._facts[key] = partition_facts(facts, facts.graph.spec(key))
+                    self._facts[key] = _own_copy(partition_facts(facts, facts.graph.spec(key)))
             status = np.where(part.partitions.mask(), SlotStatus.QUEUED, SlotStatus.NOT_PLANNED)
             self._runs[part.asset] = _AssetRun(
                 index=index,
@@ -342,6 +342,13 @@ class RunState:
         if counts[SlotStatus.CANCELLED]:
             return RunStatus.CANCELLED
         return RunStatus.SUCCEEDED
+
+
+def _own_copy(facts: PartitionFacts) -> PartitionFacts:
+    # These change as steps succeed, and may be the recorded columns themselves.
+    return replace(
+        facts, seq=facts.seq.copy(), data_seq=facts.data_seq.copy(), lost=facts.lost.copy()
+    )
 
 
 def _was(word: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from assets_core.model.errors import DefinitionError
 
@@ -52,7 +52,7 @@ class Replace:
     'replace(out_of_range=drop)'
     """
 
-    out_of_range: OutOfRange = OutOfRange.ERROR
+    out_of_range: OutOfRange | Literal["error", "drop"] = OutOfRange.ERROR
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -90,13 +90,13 @@ class Merge:
 
     keys: tuple[str, ...]
     order_by: str | None = None
-    on_duplicate: OnDuplicate = OnDuplicate.ERROR
+    on_duplicate: OnDuplicate | Literal["error", "latest"] = OnDuplicate.ERROR
 
     def __init__(
         self,
         keys: Sequence[str],
         order_by: str | None = None,
-        on_duplicate: OnDuplicate | str = OnDuplicate.ERROR,
+        on_duplicate: OnDuplicate | Literal["error", "latest"] = OnDuplicate.ERROR,
     ) -> None:
         if isinstance(keys, str):
             raise DefinitionError(
@@ -148,7 +148,7 @@ class RetryPolicy:
 
     max_attempts: int = 1
     delay: timedelta = timedelta(seconds=1)
-    backoff: Backoff = Backoff.EXPONENTIAL
+    backoff: Backoff | Literal["constant", "linear", "exponential"] = Backoff.EXPONENTIAL
     max_delay: timedelta = timedelta(minutes=10)
     jitter: float = 0.0
 
@@ -168,7 +168,8 @@ class RetryPolicy:
 
     def pause_after(self, attempt: int, *, spread: float) -> timedelta:
         """The pause after failed attempt number `attempt` (from 1); `spread` in [0, 1) places it within the jitter."""
-        match self.backoff:
+        backoff = Backoff(self.backoff)
+        match backoff:
             case Backoff.CONSTANT:
                 factor = 1.0
             case Backoff.LINEAR:

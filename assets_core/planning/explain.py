@@ -59,7 +59,7 @@ class Explanation:
 
 def explain_partition(facts: Facts, asset: str, slot: int, history: History) -> Explanation:
     """The tree of causes for one partition, at most `MOST_CAUSES` upstream partitions per level."""
-    judged = {verdict.asset: (verdict, bound) for verdict, bound in judge(facts)}
+    judged = {verdict.asset: (verdict, bound) for verdict, bound, _ in judge(facts, (asset,))}
     return _explain(_Context(facts, judged, history), asset, slot)
 
 

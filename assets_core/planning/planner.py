@@ -17,7 +17,7 @@ import numpy as np
 from assets_core.model.errors import DefinitionError
 from assets_core.planning.plan import AssetPlan, BlockedRow, Plan, PlanRow
 from assets_core.planning.reasons import Blocked, Reason
-from assets_core.planning.staleness import NO_CAUSE, judge
+from assets_core.planning.staleness import NO_CAUSE, bind_dependencies, judge
 from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from assets_core.planning.staleness import BoundDependency, Facts, Staleness
+    from assets_core.planning.staleness import BoundDependency, Facts, Staleness, Upstream
 
     Mask = NDArray[np.bool_]
-    Judged = Mapping[str, tuple[Staleness, tuple[BoundDependency, ...]]]
 
 
 class SpaceChangedError(DefinitionError):
@@ -62,12 +61,16 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Planning:
-    """What the parts of one planning share; `planned` grows in topological order."""
+    """What the parts of one planning share; the dictionaries grow in topological order.
+
+    `planned` holds what runs per asset, `reached` the partitions that `downstream` widens the scope by.
+    """
 
     facts: Facts
     request: PlanRequest
-    judged: Judged
+    above_selection: Mapping[str, Mask]
     planned: dict[str, Mask] = field(default_factory=dict)
+    reached: dict[str, Mask] = field(default_factory=dict)
 
 
 def plan_run(facts: Facts, request: PlanRequest) -> Plan:
@@ -79,10 +82,14 @@ def plan_run(facts: Facts, request: PlanRequest) -> Plan:
         SpaceChangedError: a selected asset has state, but under another partition space than its definition's.
     """
     _refuse_changed_spaces(facts, request)
-    judged = {verdict.asset: (verdict, bound) for verdict, bound in judge(facts)}
-    planning = _Planning(facts, request, judged)
-    scope = _scope(facts, request, judged)
-    parts = [_plan_asset(planning, key, scope[key]) for key in facts.graph.order if key in scope]
+    above_selection = _read_by(facts, request) if request.upstream else {}
+    planning = _Planning(facts, request, above_selection)
+    last = None if request.downstream else request.assets
+    parts = []
+    for verdict, bound, above in judge(facts, last):
+        scope = _scope(planning, verdict.asset, bound)
+        if scope is not None:
+            parts.append(_plan_asset(planning, verdict, bound, above, scope))
     return Plan(facts.state.seq, facts.now, tuple(parts))
 
 
@@ -98,17 +105,23 @@ def _refuse_changed_spaces(facts: Facts, request: PlanRequest) -> None:
             )
 
 
-def _plan_asset(planning: _Planning, key: str, scope: Mask) -> AssetPlan:
-    verdict, bound = planning.judged[key]
+def _plan_asset(
+    planning: _Planning,
+    verdict: Staleness,
+    bound: tuple[BoundDependency, ...],
+    above: Mapping[str, Upstream],
+    scope: Mask,
+) -> AssetPlan:
     own = verdict.facts
     reasons, causes = _reasons(planning, verdict, bound, scope)
     wanted = scope & (reasons != Reason.FRESH)
     can_run = wanted & own.due & ~own.in_flight
-    blocked, blockers = _blocked(planning, bound, can_run)
+    blocked, blockers = _blocked(planning, bound, above, can_run)
     runs = can_run & (blocked == Blocked.NOT_BLOCKED)
-    planning.planned[key] = runs
-    facts = planning.facts
+    facts, key = planning.facts, verdict.asset
     index = facts.indexes[key]
+    if runs.any():
+        planning.planned[key] = runs
     return AssetPlan(
         asset=key,
         partitions=PartitionSet.from_mask(index, runs),
@@ -116,7 +129,7 @@ def _plan_asset(planning: _Planning, key: str, scope: Mask) -> AssetPlan:
         blocked=tuple(_blocked_rows(facts, key, can_run, blocked, blockers)),
         not_due=PartitionSet.from_mask(index, wanted & ~own.due),
         in_flight=PartitionSet.from_mask(index, wanted & own.due & own.in_flight),
-        fresh=int(np.count_nonzero(scope & (reasons == Reason.FRESH))),
+        fresh=int(np.count_nonzero(scope) - np.count_nonzero(wanted)),
     )
 
 
@@ -127,8 +140,9 @@ def _reasons(
     reasons = verdict.reasons.copy()
     causes = verdict.causes.copy()
     transitive = reasons == Reason.UPSTREAM
-    reasons[transitive] = Reason.FRESH
-    causes[transitive] = NO_CAUSE
+    if transitive.any():
+        reasons[transitive] = Reason.FRESH
+        causes[transitive] = NO_CAUSE
     for position, edge in enumerate(bound):
         above = planning.planned.get(edge.dependency.upstream)
         if above is not None and edge.dependency.mapping.triggers:
@@ -154,27 +168,30 @@ def _reasons(
 
 
 def _blocked(
-    planning: _Planning, bound: tuple[BoundDependency, ...], can_run: Mask
+    planning: _Planning,
+    bound: tuple[BoundDependency, ...],
+    above: Mapping[str, Upstream],
+    can_run: Mask,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Per slot why it can't run, and the edge that stands in the way."""
     blocked = np.zeros(len(can_run), dtype=np.uint8)
     blockers = np.full(len(can_run), NO_CAUSE, dtype=np.uint8)
+    if not can_run.any():
+        return blocked, blockers
     for position, edge in enumerate(bound):
         if edge.dependency.allow_missing:
             continue
         upstream = edge.dependency.upstream
-        absent = ~planning.judged[upstream][0].facts.exists
+        absent = ~above[upstream].exists
         if upstream in planning.planned:
             absent &= ~planning.planned[upstream]
-        free = blocked == Blocked.NOT_BLOCKED
         for mask, kind in (
             (edge.mapped.missing, Blocked.OUTSIDE_UPSTREAM),
             (edge.mapped.any_upstream(absent), Blocked.UPSTREAM_MISSING),
         ):
-            hit = can_run & free & mask
+            hit = can_run & mask & (blocked == Blocked.NOT_BLOCKED)
             blocked[hit] = kind
             blockers[hit] = position
-            free &= ~hit
     return blocked, blockers
 
 
@@ -220,61 +237,49 @@ def _groups(
     mask: Mask, first: NDArray[np.uint8], second: NDArray[np.uint8]
 ) -> list[tuple[int, int]]:
     """The distinct pairs under the mask, ascending."""
+    if not mask.any():
+        return []
     pairs = first[mask].astype(np.int64) * 256 + second[mask]
     return [divmod(int(pair), 256) for pair in np.unique(pairs)]
 
 
-def _scope(
-    facts: Facts,
-    request: PlanRequest,
-    judged: Judged,
-) -> dict[str, Mask]:
-    """Per asset in scope, the partitions that the request is about."""
-    selected: dict[str, Mask] = {}
-    for key in request.assets:
-        index = facts.indexes[key]
-        chosen = request.partitions.get(key)
-        selected[key] = (
-            np.ones(len(index), dtype=np.bool_) if chosen is None else chosen.mask().copy()
-        )
-    scope = {key: mask.copy() for key, mask in selected.items()}
-    if request.upstream:
-        for key, mask in _read_by(facts, selected, judged).items():
-            _widen(scope, key, mask)
+def _scope(planning: _Planning, key: str, bound: tuple[BoundDependency, ...]) -> Mask | None:
+    """The partitions of an asset that the request is about; None if it is not about the asset at all."""
+    request = planning.request
+    selected = _selected(planning.facts, request, key)
     if request.downstream:
-        for key, mask in _readers_of(facts, selected, judged).items():
-            _widen(scope, key, mask)
-    return scope
+        reached = selected
+        for edge in bound:
+            source = planning.reached.get(edge.dependency.upstream)
+            if source is not None:
+                reached = _either(reached, edge.mapped.downstream_of(source))
+        if reached is not None:
+            planning.reached[key] = selected = reached
+    return _either(selected, planning.above_selection.get(key))
 
 
-def _read_by(
-    facts: Facts,
-    selected: Mapping[str, Mask],
-    judged: Judged,
-) -> dict[str, Mask]:
-    """The selected partitions and all that they read, directly or not."""
-    reading = dict(selected)
+def _selected(facts: Facts, request: PlanRequest, key: str) -> Mask | None:
+    if key not in request.assets:
+        return None
+    chosen = request.partitions.get(key)
+    return np.ones(len(facts.indexes[key]), dtype=np.bool_) if chosen is None else chosen.mask()
+
+
+def _read_by(facts: Facts, request: PlanRequest) -> dict[str, Mask]:
+    """All that the selected partitions read, directly or not, by asset."""
+    reading: dict[str, Mask] = {}
     for key in reversed(facts.graph.order):
-        if key in reading:
-            for edge in judged[key][1]:
-                _widen(reading, edge.dependency.upstream, edge.mapped.upstream_of(reading[key]))
+        mask = _either(_selected(facts, request, key), reading.get(key))
+        if mask is not None:
+            for edge in bind_dependencies(facts, facts.graph.spec(key)):
+                upstream = edge.dependency.upstream
+                read = _either(reading.get(upstream), edge.mapped.upstream_of(mask))
+                if read is not None:
+                    reading[upstream] = read
     return reading
 
 
-def _readers_of(
-    facts: Facts,
-    selected: Mapping[str, Mask],
-    judged: Judged,
-) -> dict[str, Mask]:
-    """The selected partitions and all that read them, directly or not."""
-    reading = dict(selected)
-    for key in facts.graph.order:
-        for edge in judged[key][1]:
-            above = reading.get(edge.dependency.upstream)
-            if above is not None:
-                _widen(reading, key, edge.mapped.downstream_of(above))
-    return reading
-
-
-def _widen(masks: dict[str, Mask], key: str, more: Mask) -> None:
-    masks[key] = masks[key] | more if key in masks else more.copy()
+def _either(first: Mask | None, second: Mask | None) -> Mask | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first | second

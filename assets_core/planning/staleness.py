@@ -30,7 +30,7 @@ import numpy as np
 from assets_core.planning.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -123,18 +123,13 @@ def bind_dependencies(facts: Facts, spec: AssetSpec) -> tuple[BoundDependency, .
 
 
 def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
-    """Lay the asset's recorded columns over the slots of its index; partitions that the index no longer has are left out."""
+    """Lay the asset's recorded columns over the slots of its index; partitions that the index no longer has are left out.
+
+    The arrays may be the recorded columns themselves: read them, don't write them.
+    """
     index = facts.indexes[spec.key]
     columns = facts.state.partitions[spec.key]
-    slots = index.slots_of_ids(columns.ids)
-    known = slots >= 0
-    slots = slots[known]
-
-    def spread(values: Ints) -> Ints:
-        result = np.zeros(len(index), dtype=np.int64)
-        result[slots] = values[known]
-        return result
-
+    spread = _spreader(index, columns.ids)
     return PartitionFacts(
         seq=spread(columns.seq),
         read_seq=spread(columns.read_seq),
@@ -148,6 +143,25 @@ def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
     )
 
 
+def _spreader(index: PartitionIndex, ids: Ints) -> Callable[[Ints], Ints]:
+    """How to lay a recorded column over the index; the usual case, every partition recorded and in order, costs nothing."""
+    size = len(index)
+    if len(ids) == size and np.array_equal(ids, index.ids):
+        return lambda values: values
+    slots = index.slots_of_ids(ids)
+    known = slots >= 0
+    everywhere = bool(known.all())
+    if not everywhere:
+        slots = slots[known]
+
+    def spread(values: Ints) -> Ints:
+        result = np.zeros(size, dtype=np.int64)
+        result[slots] = values if everywhere else values[known]
+        return result
+
+    return spread
+
+
 def due_partitions(index: PartitionIndex, spec: AssetSpec, now: datetime) -> Mask:
     """Slots whose window ended at least `closed_after` ago; without a time dimension, all of them."""
     ends = index.ends
@@ -156,26 +170,51 @@ def due_partitions(index: PartitionIndex, spec: AssetSpec, now: datetime) -> Mas
     return np.asarray(ends + spec.closed_after.total_seconds() <= now.timestamp())
 
 
-def judge(facts: Facts) -> Iterator[tuple[Staleness, tuple[BoundDependency, ...]]]:
-    """The staleness of every asset in topological order, with its bound edges.
+@dataclass(frozen=True, slots=True, eq=False)
+class Upstream:
+    """What the assets that read an asset need of its verdict, and all that is kept of it until the last of them was judged."""
 
-    O(partitions) per edge in numpy. Only what later assets read is kept, so a caller that lets go of each result keeps memory low.
+    data_seq: Ints
+    stale: Mask
+    """Stale and due: a run would change it, or try to."""
+    exists: Mask
+
+
+Verdict = tuple[Staleness, tuple[BoundDependency, ...], "Mapping[str, Upstream]"]
+"""An asset's staleness, its bound edges, and what is known of everything that it reads."""
+
+
+def judge(facts: Facts, assets: Iterable[str] | None = None) -> Iterator[Verdict]:
+    """The staleness of `assets` and all that they read (default: of every asset), in topological order.
+
+    O(partitions) per edge in numpy. Of each verdict only what later assets read is kept, and only until the last of them, so memory
+    follows the width of the graph and not its size.
     """
-    judged: dict[str, Staleness] = {}
-    for key in facts.graph.order:
+    order = facts.graph.order if assets is None else _with_ancestors(facts.graph, assets)
+    last_reader = {
+        edge.upstream: key for key in order for edge in facts.graph.spec(key).dependencies
+    }
+    above: dict[str, Upstream] = {}
+    for key in order:
         spec = facts.graph.spec(key)
         bound = bind_dependencies(facts, spec)
-        judged[key] = judge_asset(facts, spec, bound, judged)
-        yield judged[key], bound
+        verdict = judge_asset(facts, spec, bound, above)
+        yield verdict, bound, above
+        if key in last_reader:
+            own = verdict.facts
+            above[key] = Upstream(own.data_seq, verdict.stale & own.due, own.exists)
+        for upstream in {edge.upstream for edge in spec.dependencies}:
+            if last_reader[upstream] == key:
+                del above[upstream]
 
 
 def judge_asset(
     facts: Facts,
     spec: AssetSpec,
     bound: tuple[BoundDependency, ...],
-    upstream: Mapping[str, Staleness],
+    above: Mapping[str, Upstream],
 ) -> Staleness:
-    """The staleness of one asset, given that of everything it reads."""
+    """The staleness of one asset, given what is known of everything that it reads."""
     own = partition_facts(facts, spec)
     versions = facts.state.version_ids[spec.key]
     size = len(own.seq)
@@ -183,28 +222,35 @@ def judge_asset(
     causes = np.full(size, NO_CAUSE, dtype=np.uint8)
 
     def mark(mask: Mask, reason: Reason, cause: int = NO_CAUSE) -> None:
-        hit = mask & (reasons == Reason.FRESH)
-        reasons[hit] = reason
-        causes[hit] = cause
+        # Most masks are empty most of the time, and finding that out is the cheapest thing that numpy does.
+        if mask.any():
+            hit = mask & (reasons == Reason.FRESH)
+            reasons[hit] = reason
+            causes[hit] = cause
 
-    has_success = own.seq > 0
-    mark(~has_success & (own.failed_seq == 0), Reason.MISSING)
+    mark((own.seq == 0) & (own.failed_seq == 0), Reason.MISSING)
     mark(own.lost, Reason.LOST)
     mark(own.failed_seq > own.seq, Reason.FAILED)
     mark(own.code_id != versions.code_id, Reason.CODE)
     mark(own.deps_id != versions.deps_id, Reason.DEPS)
     for position, edge in enumerate(bound):
         if edge.dependency.mapping.triggers:
-            newest = edge.mapped.max_upstream(upstream[edge.dependency.upstream].facts.data_seq)
+            newest = edge.mapped.max_upstream(above[edge.dependency.upstream].data_seq)
             mark(newest > own.read_seq, Reason.INPUT, position)
     mark(_lookback(own, spec.lookback, facts.indexes[spec.key].lane_length), Reason.LOOKBACK)
     for position, edge in enumerate(bound):
-        if edge.dependency.mapping.triggers:
-            above = upstream[edge.dependency.upstream]
-            mark(
-                edge.mapped.any_upstream(above.stale & above.facts.due), Reason.UPSTREAM, position
-            )
+        stale = above[edge.dependency.upstream].stale
+        if edge.dependency.mapping.triggers and stale.any():
+            mark(edge.mapped.any_upstream(stale), Reason.UPSTREAM, position)
     return Staleness(spec.key, own, reasons, causes)
+
+
+def _with_ancestors(graph: AssetGraph, assets: Iterable[str]) -> tuple[str, ...]:
+    wanted = set(assets)
+    for key in reversed(graph.order):
+        if key in wanted:
+            wanted.update(edge.upstream for edge in graph.spec(key).dependencies)
+    return tuple(key for key in graph.order if key in wanted)
 
 
 def _lookback(own: PartitionFacts, lookback: int, lane: int) -> Mask:

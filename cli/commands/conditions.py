@@ -31,7 +31,7 @@ def statuses_of(facts: Facts, store: StateStore, assets: Collection[str]) -> lis
     """The state of these assets, in topological order."""
     wanted = set(assets)
     return [
-        _status(facts, store, verdict) for verdict, _ in judge(facts) if verdict.asset in wanted
+        _status(facts, store, verdict) for verdict, _, _ in judge(facts) if verdict.asset in wanted
     ]
 
 

@@ -276,7 +276,7 @@ def assets_by_status(facts: Facts) -> dict[str, set[str]]:
 
     found: dict[str, set[str]] = {"fresh": set(), "stale": set()}
     found |= {reason.word: set() for reason in Reason if reason is not Reason.FORCED}
-    for verdict, _ in judge(facts):
+    for verdict, _, _ in judge(facts):
         due = verdict.reasons[verdict.facts.due]
         for code in set(due.tolist()) - {int(Reason.FRESH)}:
             found[Reason(code).word].add(verdict.asset)

@@ -135,7 +135,7 @@ class Simulator:
 
     def check_that_nothing_is_falsely_fresh(self) -> None:
         facts = self.facts()
-        for verdict, bound in judge(facts):
+        for verdict, bound, _ in judge(facts):
             for slot in range(len(verdict.reasons)):
                 if verdict.reasons[slot] != Reason.FRESH:
                     continue

@@ -16,7 +16,7 @@ from tests.property.planner_strategies import facts, requests
 @given(facts())
 def test_every_reason_is_the_one_that_the_rules_give_partition_by_partition(about: Facts) -> None:
     reference = Reference(about)
-    for verdict, _ in judge(about):
+    for verdict, _, _ in judge(about):
         words = [Reason(int(code)).word for code in verdict.reasons]
         assert words == [reference.reason[verdict.asset, slot] for slot in range(len(words))]
 
@@ -75,7 +75,7 @@ def test_planning_twice_gives_the_same_plan(about: Facts) -> None:
 def test_verdicts_have_one_entry_per_partition_and_a_cause_exactly_where_an_upstream_is_to_blame(
     about: Facts,
 ) -> None:
-    for verdict, bound in judge(about):
+    for verdict, bound, _ in judge(about):
         assert len(verdict.reasons) == len(about.indexes[verdict.asset])
         to_blame = np.isin(verdict.reasons, (Reason.INPUT, Reason.UPSTREAM))
         assert np.array_equal(verdict.causes < len(bound), to_blame)
