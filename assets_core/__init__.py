@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from assets_core.authoring.decorators import (
         Asset,
         AssetCheck,
+        Output,
         Skip,
         asset,
         asset_check,
@@ -53,6 +54,7 @@ __all__ = [
     "Input",
     "InternalError",
     "Merge",
+    "Output",
     "PartitaError",
     "ProjectError",
     "Replace",
@@ -71,6 +73,7 @@ _HOMES = {
     "authoring.decorators": (
         "Asset",
         "AssetCheck",
+        "Output",
         "Skip",
         "asset",
         "asset_check",

@@ -29,6 +29,7 @@ import json
 import logging
 import os
 import re
+import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ class DatabaseFile:
             return False
         except OSError as error:
             raise self._refused("read", error) from error
-        if Path(self.path).is_dir():
+        if stat.S_ISDIR(found.st_mode):
             raise IOManagerError(
                 f"{self.path} is a folder, not a DuckDB database file",
                 hint="give the path of a file, such as DuckDBIOManager('data.duckdb')",

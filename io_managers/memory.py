@@ -121,9 +121,8 @@ class MemoryIOManager:
         if asset is None:
             return frozenset(recorded.ids)
         here = {(commit.receipt.partition_id, commit.token) for commit in asset.commits.values()}
-        return frozenset(
-            id_ for id_, token in recorded.tokens().items() if (id_, token) not in here
-        )
+        tokens = recorded.tokens()
+        return frozenset(id_ for id_ in recorded.ids if (id_, tokens.get(id_)) not in here)
 
     def _publish_one(self, staged: Staged) -> Published | PublishFailed:
         request, rows = staged.request, staged_rows(staged)

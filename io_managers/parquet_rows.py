@@ -94,7 +94,8 @@ def batches_of(paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBat
 
     for path in paths:
         try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            # Without pre_buffer=False pyarrow keeps every column chunk of the file until the last batch is read.
+            with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
                 here = file.schema_arrow
                 if here.names == [_PLACEHOLDER]:
                     continue

@@ -59,6 +59,21 @@ class Skip:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What an asset's function returns to name the version of its rows itself, instead of having it computed from their content.
+
+    `value` is anything that a function may return as rows. Readers are re-run only if `data_version` differs from the last one: use
+    it for rows that differ in ways that don't matter, such as the instant at which they were fetched.
+
+    >>> Output([], data_version="etag-1").data_version
+    'etag-1'
+    """
+
+    value: object
+    data_version: str
+
+
 # Not slotted: a class attribute `__doc__` would hide the function's own, and `functools` writes into `__dict__`.
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Asset(Generic[P, R_co]):

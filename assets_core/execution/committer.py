@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from assets_core.model.io_manager import Published, PublishFailed
@@ -11,8 +11,7 @@ from assets_core.model.records import AttemptFailed, StepSucceeded
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from assets_core.execution.worker import Attempt
-    from assets_core.model.checks import CheckOutcome
+    from assets_core.execution.worker import Attempt, Produced
     from assets_core.model.io_manager import IOManager, Staged
 
 
@@ -21,9 +20,13 @@ class Done:
     """An attempt whose function returned and whose rows wait to be published; `seconds` it took so far."""
 
     attempt: Attempt
-    staged: Staged | None
-    checks: tuple[CheckOutcome, ...]
+    produced: Produced
     seconds: float
+
+    @property
+    def staged(self) -> Staged | None:
+        """The rows that wait; None if there are none to publish."""
+        return self.produced.staged
 
 
 def publish_group(
@@ -52,10 +55,14 @@ def _outcome(one: Done, answer: Published | PublishFailed | None) -> StepSucceed
         return AttemptFailed(
             step_id=one.attempt.step_id,
             epoch=one.attempt.epoch,
-            message=answer.message,
+            message=f"{answer.message} ({answer.hint})" if answer.hint else answer.message,
             traceback="",
             final=True,
-            checks=one.checks,
+            checks=one.produced.checks,
         )
     receipts = answer.receipts if answer is not None else ()
-    return StepSucceeded(one.attempt.step_id, one.attempt.epoch, receipts, one.checks)
+    given = one.produced.data_version
+    if given is not None:
+        # Marked, so that text chosen by a person never equals a content hash.
+        receipts = tuple(replace(receipt, data_version=f"given:{given}") for receipt in receipts)
+    return StepSucceeded(one.attempt.step_id, one.attempt.epoch, receipts, one.produced.checks)

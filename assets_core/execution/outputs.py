@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-ACCEPTED = "a pyarrow Table or RecordBatchReader, a pandas or polars frame, a DuckDB relation, an iterator of record batches, None, or Skip(...)"
+ACCEPTED = "a pyarrow Table or RecordBatchReader, a pandas or polars frame, a DuckDB relation, an iterator of record batches, Output(rows, data_version=...), None, or Skip(...)"
 
 _OURS = tuple(
     str(Path(__file__).resolve().parents[2] / package)

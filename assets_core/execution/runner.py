@@ -330,7 +330,7 @@ class _Flight:
         self._seconds_per_step[attempt.asset] = seconds
         if isinstance(result, Skipped):
             return StepSkipped(attempt.step_id, attempt.epoch, StepStatus.SKIPPED, result.reason)
-        return Done(attempt, result.staged, result.checks, seconds)
+        return Done(attempt, result, seconds)
 
     def _failure(self, attempt: Attempt, error: PartitaError) -> AttemptFailed:
         return AttemptFailed(

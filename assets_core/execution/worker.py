@@ -12,7 +12,7 @@ from assets_core.authoring.binding import (
     InputParameter,
     ResourceParameter,
 )
-from assets_core.authoring.decorators import Skip
+from assets_core.authoring.decorators import Output, Skip
 from assets_core.execution.inputs import convert_input
 from assets_core.execution.outputs import OutputStream, user_error
 from assets_core.execution.slices import keys_of, slices_of
@@ -49,10 +49,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Produced:
-    """The function returned: rows are staged (None if it returned None), and no blocking check failed."""
+    """The function returned: rows are staged (None if it returned None), and no blocking check failed.
+
+    `data_version` is the one that the function gave with `Output`, None if it left that to the content.
+    """
 
     staged: Staged | None
     checks: tuple[CheckOutcome, ...]
+    data_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +105,14 @@ class Worker:
             return Skipped(value.reason)
         if value is None:
             return Produced(None, ())
-        staged = self._stage(attempt, value)
+        given = value if isinstance(value, Output) else Output(value, "")
+        staged = self._stage(attempt, given.value)
         try:
             checks = self._check(attempt, context, staged)
         except BaseException:
             self._manager(attempt.asset).discard(staged)
             raise
-        return Produced(staged, checks)
+        return Produced(staged, checks, given.data_version or None)
 
     def _stage(self, attempt: Attempt, value: object) -> Staged:
         request = StageRequest(

@@ -33,7 +33,7 @@ TARGET = Target("orders", Replace(), partitioned=True)
 
 
 def test_processes_that_take_turns_lose_nothing(tmp_path: Path) -> None:
-    workers, turns = 4, 15
+    workers, turns = 3, 15
     acknowledged = _race("ours", tmp_path / "shop.duckdb", workers, turns)
     assert len(acknowledged) == workers * turns
     manager = DuckDBIOManager(tmp_path / "shop.duckdb")

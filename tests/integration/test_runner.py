@@ -16,6 +16,7 @@ from assets_core import (
     AssetContext,
     CheckResult,
     Input,
+    Output,
     RetryPolicy,
     Skip,
     asset,
@@ -460,3 +461,24 @@ def test_recovery_abandons_a_step_that_had_published_nothing() -> None:
     assert bench.store.unfinished_runs() == []
     assert recover(bench.resolved, bench.store, NOW) == []
     assert bench.run().counts == {StepStatus.SUCCEEDED: 7}
+
+
+def test_a_data_version_given_by_the_function_decides_whether_readers_run() -> None:
+    fetched, etag = [0], ["a"]
+
+    @asset
+    def page() -> Output:
+        fetched[0] += 1
+        return Output(pa.table({"fetched": [fetched[0]]}), data_version=etag[0])
+
+    @asset
+    def words(page: pa.Table) -> pa.Table:
+        return page
+
+    bench = Bench([page, words])
+    bench.run()
+    same = bench.run("page", mode=Mode.FORCE, downstream=True)
+    assert same.counts == {StepStatus.SUCCEEDED: 1, StepStatus.CUT_OFF: 1}
+    etag[0] = "b"
+    other = bench.run("page", mode=Mode.FORCE, downstream=True)
+    assert other.counts == {StepStatus.SUCCEEDED: 2}

@@ -438,6 +438,15 @@ def test_nanoseconds_are_not_cut_off_silently(steps: Steps) -> None:
     assert steps.rows(target(), [FIRST]) == [{"at": datetime(1970, 1, 1, 0, 0, 2, tzinfo=UTC)}]
 
 
+def test_a_thousand_windows_that_dont_touch_are_read_and_replaced(steps: Steps) -> None:
+    where, parts = target(by="day"), days("2022-01-01", 1000)
+    on = [date(2022, 1, 1) + timedelta(days=i) for i in range(1000)]
+    steps.write(where, parts, table(day=on, n=range(1000)))
+    assert [r["n"] for r in steps.rows(where, parts[::2])] == list(range(0, 1000, 2))
+    steps.write(where, parts[::2], pa.table({"day": pa.array([], pa.date32())}))
+    assert [r["n"] for r in steps.rows(where, parts)] == list(range(1, 1000, 2))
+
+
 def test_tables_are_plain_to_anybody_else(steps: Steps, path: Path) -> None:
     steps.write(target(by="day"), [FIRST], table(day=[date(2025, 1, 31)], n=[1]))
     steps.write(target(asset="loads"), [FIRST], table(n=[2]))

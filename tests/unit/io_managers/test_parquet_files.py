@@ -155,6 +155,17 @@ def test_a_stream_reads_the_old_file_or_the_new_one(steps: Steps) -> None:
     assert stream.read_all().to_pylist() in ([{"n": 2}], [{"n": 20}])
 
 
+def test_a_big_partition_is_never_held_whole(steps: Steps) -> None:
+    rows = pa.table({"v": [float(i * 7919 % 1_000_003) for i in range(2_000_000)]})
+    steps.write(target(), [FIRST], rows)
+    size, before, peak, read = rows.nbytes, pa.total_allocated_bytes(), 0, 0
+    for batch in steps.manager.read(ReadRequest(target(), (FIRST,))):
+        read += batch.num_rows
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    assert read == 2_000_000
+    assert peak < size / 3
+
+
 def test_a_missing_folder_is_named_and_only_the_root_is_made(tmp_path: Path) -> None:
     steps = Steps(ParquetIOManager(tmp_path / "data" / "lake"))
     with pytest.raises(IOManagerError) as caught:

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets_core.model.errors import DataError, InternalError
-from assets_core.model.io_manager import PartitionSlice
 from io_managers.partition_columns import (
     ColumnKind,
     SliceMatcher,
@@ -22,6 +21,8 @@ from tests.conformance.io_manager_suite import days, hours, keys, multi, target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from assets_core.model.io_manager import PartitionSlice
 
 ZONES = [
     "UTC",
