@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from cli import __version__
-from cli.commands.options import PartitaGroup, Settings, output_asked_for
+from cli.commands.options import PartitaGroup, ReaderGoneError, Settings, output_asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ def _shown(error: Exception, settings: Settings, arguments: Sequence[str]) -> in
         settings.output = output_asked_for(arguments)
     code = errors.EXIT_FAILED
     match error:
-        case BrokenPipeError():
+        case ReaderGoneError():
             close_quietly()
             return errors.EXIT_BROKEN_PIPE
         case click.Abort():

@@ -54,6 +54,10 @@ class Settings:
         return self._printer
 
 
+class ReaderGoneError(Exception):
+    """Whoever read our standard output stopped reading, as `head` does: no error, and nothing to say."""
+
+
 class HintedUsageError(click.UsageError):
     """A usage error that knows what to type next."""
 
@@ -104,7 +108,11 @@ class PartitaGroup(click.Group):
         if ctx.invoked_subcommand is None and not ctx._protected_args and not ctx.args:  # noqa: SLF001
             click.echo(ctx.get_help())
             return 0
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # click would take it for a failure and exit with 1.
+            raise ReaderGoneError from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -243,7 +243,7 @@ def _partition_by_text(partition_by: PartitionBy | None) -> str | None:
 def _retry_text(retry: RetryPolicy) -> str:
     if retry.max_attempts == 1:
         return ""
-    return f"up to {retry.max_attempts} attempts, {retry.delay.total_seconds():g} s apart ({retry.backoff.value})"
+    return f"up to {retry.max_attempts} attempts, {retry.delay.total_seconds():g} s apart ({retry.backoff})"
 
 
 def _checked_settings(location: Location) -> BaseModel:

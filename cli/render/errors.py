@@ -32,8 +32,13 @@ def text_of_error(error: PartitaError) -> tuple[ErrorText, int]:
     details = error.frames if isinstance(error, UserCodeError) else ""
     if os.environ.get("PARTITA_DEBUG"):
         details = _story(error)
-    code = EXIT_FAILED if isinstance(error, InternalError) else EXIT_USAGE
-    return ErrorText(error.code, error.message, error.hint, details), code
+    if not isinstance(error, InternalError):
+        return ErrorText(error.code, error.message, error.hint, details), EXIT_USAGE
+    report = "please report it with " + (
+        "the traceback above" if details else _written_down(_story(error))
+    )
+    hint = f"{error.hint}; {report}" if error.hint else report
+    return ErrorText(error.code, error.message, hint, details), EXIT_FAILED
 
 
 def text_of_usage(error: click.ClickException) -> ErrorText:

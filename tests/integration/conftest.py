@@ -109,7 +109,12 @@ class Shop:
             for name, value in os.environ.items()
             if not name.startswith(("PARTITA_", "PYTEST_"))
         }
-        fixed = {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        fixed = {
+            "PYTHONPATH": str(ROOT),
+            "NO_COLOR": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "TMPDIR": str(self.folder.parent),
+        }
         return {**kept, **fixed, **(env or {})}
 
     def run(

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 import pytest
 
+from assets_core.model.errors import InternalError, StoreError
 from cli.commands.options import output_asked_for
 from cli.commands.starter import EXAMPLES, starter_files
-from cli.render.errors import text_of_unexpected, text_of_usage
+from cli.render.errors import text_of_error, text_of_unexpected, text_of_usage
 from cli.render.report import Output
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -32,13 +38,32 @@ def test_a_usage_error_begins_in_lower_case_like_all_our_messages() -> None:
     assert text_of_usage(click.UsageError("Missing argument 'DIR'.")).message.startswith("missing")
 
 
-def test_an_unexpected_error_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("PARTITA_DEBUG", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     text = text_of_unexpected(RuntimeError("odd"))
     assert text.code == "internal"
     assert text.hint is not None
-    with open(text.hint.removeprefix("please report it with ")) as file:  # noqa: PTH123
-        assert "RuntimeError: odd" in file.read()
+    (written,) = tmp_path.iterdir()
+    assert str(written) in text.hint
+    assert "RuntimeError: odd" in written.read_text()
+
+
+def test_a_broken_law_of_ours_is_written_down_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PARTITA_DEBUG", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    text, code = text_of_error(InternalError("two at once", hint="type: partita doctor"))
+    (written,) = tmp_path.iterdir()
+    assert text.hint == f"type: partita doctor; please report it with {written}"
+    assert code == 1
+
+
+def test_what_could_not_start_is_a_usage_error() -> None:
+    assert text_of_error(StoreError("full"))[1] == 2
 
 
 def test_an_unexpected_error_is_shown_when_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
