@@ -148,7 +148,7 @@ class DuckDBIOManager:
         try:
             return self._publish_as_one(members)
         except PartitaError as error:
-            return [PublishFailed(error.message, error.hint)] * len(members)
+            return [PublishFailed(error.message, error.hint, code=error.code)] * len(members)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             if len(members) == 1:
                 return [self._failed(members[0], error)]
@@ -221,7 +221,7 @@ class DuckDBIOManager:
         try:
             return self._publish_as_one([member])[0]
         except PartitaError as error:
-            return PublishFailed(error.message, error.hint)
+            return PublishFailed(error.message, error.hint, code=error.code)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             return self._failed(member, error)
 

@@ -158,8 +158,12 @@ class _Transaction:
                 for one in numbered:
                     self._write_round([one], commits, outcomes)
                 return
-            hint = error.hint if isinstance(error, PartitaError) else None
-            outcomes[numbered[0][0]] = PublishFailed(str(error), hint)
+            known = isinstance(error, PartitaError)
+            outcomes[numbered[0][0]] = PublishFailed(
+                str(error),
+                error.hint if known else None,
+                code=error.code if known else DataError.code,
+            )
         else:
             for (position, _), one_receipts in zip(numbered, receipts, strict=True):
                 outcomes[position] = one_receipts

@@ -136,7 +136,7 @@ class MemoryIOManager:
         try:
             receipts = self._write(asset, request, rows)
         except PartitaError as error:
-            return PublishFailed(error.message, error.hint)
+            return PublishFailed(error.message, error.hint, code=error.code)
         self._assets[request.target.asset] = asset
         for one, receipt in zip(request.slices, receipts, strict=True):
             asset.commits[one.key] = _Commit(request.epoch, request.token, receipt)

@@ -176,7 +176,7 @@ class ParquetIOManager:
             try:
                 answers.append(self._publish_one(one, grown))
             except PartitaError as error:
-                answers.append(PublishFailed(error.message, error.hint))
+                answers.append(PublishFailed(error.message, error.hint, code=error.code))
             except (OSError, pa.ArrowException, duckdb.Error) as error:
                 text = str(error).strip().split("\n", 1)[0]
                 answers.append(

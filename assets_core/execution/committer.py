@@ -59,6 +59,7 @@ def _outcome(one: Done, answer: Published | PublishFailed | None) -> StepSucceed
             traceback="",
             final=True,
             checks=one.produced.checks,
+            code=answer.code,
         )
     receipts = answer.receipts if answer is not None else ()
     given = one.produced.data_version

@@ -44,13 +44,17 @@ class StepSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class StepFailed:
-    """An attempt failed; with `retry_at` it will be tried again then. `traceback` holds the user's frames only."""
+    """An attempt failed; with `retry_at` it will be tried again then.
+
+    `traceback` holds the user's frames only; `code` is that of the error (`user-code`, `data`, `check-failed`, …).
+    """
 
     asset: str
     keys: tuple[str, ...]
     attempt: int
     message: str
     traceback: str
+    code: str
     retry_at: datetime | None = None
 
 

@@ -340,6 +340,7 @@ class _Flight:
             traceback=error.frames if isinstance(error, UserCodeError) else "",
             final=self._is_last(attempt),
             checks=error.checks if isinstance(error, CheckFailedError) else (),
+            code=error.code,
         )
 
     def _cancelled(self, attempt: Attempt) -> StepSkipped:
@@ -425,6 +426,7 @@ class _Flight:
             attempt=attempt.number,
             message=outcome.message,
             traceback=outcome.traceback,
+            code=outcome.code,
             retry_at=retry_at,
         )
         if retry_at is None:

@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from assets_core.model.errors import IOManagerError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -118,11 +120,15 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class PublishFailed:
-    """One staged step was refused or could not be written; nothing of it that matters is visible. `fenced`: a newer epoch was there."""
+    """One staged step was refused or could not be written; nothing of it that matters is visible.
+
+    `fenced`: a newer epoch was there. `code` is that of the error behind it: the destination's fault, or the rows' (`data`).
+    """
 
     message: str
     hint: str | None = None
     fenced: bool = False
+    code: str = IOManagerError.code
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,10 @@ class StepSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """One attempt failed. With `final` the step is failed; otherwise it will be tried again and gets a new epoch then."""
+    """One attempt failed. With `final` the step is failed; otherwise it will be tried again and gets a new epoch then.
+
+    `code` is that of the error, for whoever reports the run; it is not stored.
+    """
 
     step_id: int
     epoch: int
@@ -149,6 +152,7 @@ class AttemptFailed:
     traceback: str
     final: bool
     checks: tuple[CheckOutcome, ...] = ()
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class RunLog:
 
     def write(self, step: str, message: str) -> None:
         """Append a message about a step (`asset@key`, or `run`)."""
-        head = f"{self._clock().isoformat(timespec='milliseconds')} {_one_line(step)} "
+        head = f"{self._clock().isoformat(timespec='milliseconds')} {step_word(step)} "
         self._stream.write(
             "".join(f"{head}{_one_line(line)}\n" for line in message.splitlines() or [""])
         )
@@ -123,6 +123,15 @@ class _StepStream(io.TextIOBase):
         if self._rest:
             self._log.write(self._step, self._rest)
             self._rest = ""
+
+
+def step_word(step: str) -> str:
+    r"""A step's name as it stands in a log line: one word, so that the message begins after it.
+
+    >>> print(step_word("sales@new york"))
+    sales@new\x20york
+    """
+    return _one_line(step).replace(" ", "\\x20")
 
 
 def _one_line(text: str) -> str:

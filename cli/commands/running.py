@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING
 from assets_core.execution.facts import intern_partition_keys
 from assets_core.execution.recovery import recover
 from assets_core.execution.runner import Effects, Runner, RunRequest
+from assets_core.model.errors import DataError
 from assets_core.model.records import RunStatus
 from cli.commands.planning import echo_range, make_plan
 from cli.project.location import make_state_folder
-from cli.render.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
+from cli.render.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from cli.render.plans import plan_summary, span_records
 from cli.render.progress import RunProgress, nothing_report, run_report
 from cli.render.report import Output
@@ -175,7 +176,9 @@ def _exit_code(summary: RunSummary) -> int:
         case RunStatus.SUCCEEDED:
             return EXIT_FAILED if summary.failed_checks else EXIT_DONE
         case _:
-            return EXIT_FAILED
+            # Rows that break the asset's own definition are the author's mistake, like any other definition error.
+            broken = {failure.code for failure in summary.failures}
+            return EXIT_USAGE if broken == {DataError.code} else EXIT_FAILED
 
 
 class _Signals:

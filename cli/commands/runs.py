@@ -84,6 +84,7 @@ def show_logs(settings: Settings, run: str, step: str | None) -> int:
     What Partita noted, and what the functions of assets printed and logged.
     With ASSET or ASSET@KEY only the lines of that asset or step.
     """
+    from assets_core.telemetry.run_log import step_word  # noqa: PLC0415
     from cli.render.runs import log_report  # noqa: PLC0415
 
     printer = settings.printer()
@@ -91,7 +92,7 @@ def show_logs(settings: Settings, run: str, step: str | None) -> int:
     record = _find(project, run)
     lines = [_parsed(one) for one in project.logs.read(record.id, record.started_at)]
     if step is not None:
-        lines = [one for one in lines if _belongs(one["step"], step)]
+        lines = [one for one in lines if _belongs(one["step"], step_word(step))]
     printer.report(log_report(record.id, lines))
     return 0
 

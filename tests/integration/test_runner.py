@@ -16,6 +16,7 @@ from assets_core import (
     AssetContext,
     CheckResult,
     Input,
+    Merge,
     Output,
     RetryPolicy,
     Skip,
@@ -311,6 +312,20 @@ def test_a_value_that_cannot_be_stored_names_its_type_and_what_is_accepted(value
     (failure,) = Bench([wrong]).run().failures
     assert type(value).__name__ in failure.message
     assert "pyarrow Table" in failure.message
+
+
+def test_rows_that_break_the_definition_are_told_apart_from_a_function_that_raised() -> None:
+    @asset(write=Merge(keys=["id"]))
+    def no_key() -> pa.Table:
+        return pa.table({"number": [1]})
+
+    @asset
+    def raises() -> pa.Table:
+        raise ValueError
+
+    bench = Bench([no_key, raises])
+    assert {failure.keys: failure.code for failure in bench.run("no_key").failures} == {(): "data"}
+    assert [failure.code for failure in bench.run("raises").failures] == ["user-code"]
 
 
 def test_a_function_that_exits_fails_its_step_and_not_the_run() -> None:
