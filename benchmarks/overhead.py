@@ -80,7 +80,7 @@ def with_partita(folder: Path, io_manager: IOManager, count: int, batch_size: in
 
     resolved = Definitions(assets=[trivial], io_managers={"default": io_manager}).resolve()
     store = SqliteStore(folder / "state.db")
-    facts = gather_facts(resolved, store, datetime.now(UTC))
+    facts = gather_facts(resolved.outline, store, datetime.now(UTC))
     plan = plan_run(facts, PlanRequest(("trivial",), {}))
     effects = Effects(
         clock=lambda: datetime.now(UTC),

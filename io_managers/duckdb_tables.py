@@ -184,10 +184,10 @@ class DuckDBIOManager:
 
         Rows that somebody deleted from a table by hand are not noticed; a table that somebody dropped is.
         """
-        if not recorded.ids:
+        if not recorded.count:
             return frozenset()
         if not self._file.exists():
-            return frozenset(recorded.ids)
+            return frozenset(recorded.ids())
         if self._file.is_as_noted(target.asset):
             return frozenset()
         with self._file.checking(target.asset) as (connection, confirm):
@@ -196,7 +196,7 @@ class DuckDBIOManager:
             stored = tokens_of(connection, target.asset) if catalog.is_ours else []
             here = {(id_, token) for id_, token, rows in stored if is_there or rows == 0}
             tokens = recorded.tokens()
-            lost = frozenset(id_ for id_ in recorded.ids if (id_, tokens.get(id_)) not in here)
+            lost = frozenset(id_ for id_ in recorded.ids() if (id_, tokens.get(id_)) not in here)
             if not lost:
                 confirm()
         return lost

@@ -119,10 +119,10 @@ class MemoryIOManager:
         """Everything that this process has not written itself."""
         asset = self._assets.get(target.asset)
         if asset is None:
-            return frozenset(recorded.ids)
+            return frozenset(recorded.ids())
         here = {(commit.receipt.partition_id, commit.token) for commit in asset.commits.values()}
         tokens = recorded.tokens()
-        return frozenset(id_ for id_ in recorded.ids if (id_, tokens.get(id_)) not in here)
+        return frozenset(id_ for id_ in recorded.ids() if (id_, tokens.get(id_)) not in here)
 
     def _publish_one(self, staged: Staged) -> Published | PublishFailed:
         request, rows = staged.request, staged_rows(staged)

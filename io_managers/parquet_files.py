@@ -210,14 +210,14 @@ class ParquetIOManager:
 
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
         """Partitions without a file: one stat each, no file is opened. A file that was replaced by hand is not noticed."""
-        if not recorded.ids:
+        if not recorded.count:
             return frozenset()
         if not os.path.isdir(asset_folder(self.root, target.asset)):  # noqa: PTH112 - as below
-            return frozenset(recorded.ids)
+            return frozenset(recorded.ids())
         exists = os.path.exists
         return frozenset(
             id_
-            for id_, one in zip(recorded.ids, recorded.slices(), strict=True)
+            for id_, one in zip(recorded.ids(), recorded.slices(), strict=True)
             if not exists(partition_file(self.root, target, one))
         )
 

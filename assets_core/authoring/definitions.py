@@ -33,6 +33,7 @@ from assets_core.authoring.graph import (
     hint_for,
     unknown_upstream,
 )
+from assets_core.authoring.outline import Outline
 from assets_core.authoring.problems import DefinitionsError, Problems, defined_in, kind_of
 from assets_core.authoring.rules import definition_problems, is_partitions, name_problem
 from assets_core.authoring.sources import SourceFiles
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from assets_core.model.io_manager import IOManager, Target
+    from assets_core.model.io_manager import IOManager
 
 __all__ = ["Definitions", "DefinitionsError", "Resolved", "ResolvedCheck"]
 
@@ -66,22 +67,20 @@ class Resolved:
     """A project without contradictions.
 
     `assets`, `parameters`, `checks` and `fingerprints` have an entry for every asset; `config` for those with a `config` parameter.
-    `io_managers` always holds those that assets name.
     """
 
-    graph: AssetGraph
+    outline: Outline
     assets: Mapping[str, Asset]
     parameters: Mapping[str, tuple[Parameter, ...]]
     checks: Mapping[str, tuple[ResolvedCheck, ...]]
-    io_managers: Mapping[str, IOManager]
     resources: Mapping[str, object]
     config: Mapping[str, BaseModel]
     fingerprints: Mapping[str, CodeFingerprint]
 
-    def target(self, key: str) -> Target:
-        """Asset `key` as a destination for rows. Raises SelectionError if there is no such asset."""
-        self.graph.spec(key)
-        return target_of(self.assets[key])
+    @property
+    def graph(self) -> AssetGraph:
+        """All assets and the edges between them."""
+        return self.outline.graph
 
 
 @dataclass
@@ -166,12 +165,12 @@ class _Resolver:
             key: self._spec(asset, dependencies[key], fingerprints[key])
             for key, asset in self._assets.items()
         }
+        targets = {key: target_of(asset) for key, asset in self._assets.items()}
         return Resolved(
-            graph=AssetGraph(specs),
+            outline=Outline(AssetGraph(specs), targets, self._io_managers),
             assets=self._assets,
             parameters=parameters,
             checks=checks,
-            io_managers=self._io_managers,
             resources=dict(self._given.resources),
             config=config,
             fingerprints=fingerprints,

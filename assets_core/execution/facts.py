@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 
-from assets_core.execution.slices import slices_of
+from assets_core.execution.slices import ids_of, slices_of
 from assets_core.model.io_manager import Recorded
 from assets_core.model.records import AssetVersions
 from assets_core.planning.staleness import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
-    from assets_core.authoring.definitions import Resolved
-    from assets_core.model.io_manager import PartitionSlice
+    from assets_core.authoring.outline import Outline
     from assets_core.model.records import PartitionColumns
     from assets_core.model.specs import AssetSpec
     from assets_core.state.store import StateStore
@@ -22,24 +24,57 @@ if TYPE_CHECKING:
 
 
 def gather_facts(
-    resolved: Resolved, store: StateStore, now: datetime, *, verify: bool = True
+    outline: Outline,
+    store: StateStore,
+    now: datetime,
+    *,
+    verify: bool = True,
+    a_run_lives: Callable[[], bool] = lambda: True,
 ) -> Facts:
     """Everything that `plan_run` and `judge` need, as of `now`; reads only.
 
-    With `verify` every destination is asked, cheaply, whether it still has what the state believes it has.
+    With `verify` every destination is asked, cheaply, whether it still has what the state believes it has, when its asset is looked
+    at. `a_run_lives` tells whether the process of an unfinished run is there; steps of a dead one are not in flight.
     """
     key_ids = store.key_ids()
     indexes = {
-        key: spec.partitions.index(now, key_ids) for key, spec in resolved.graph.specs.items()
+        key: spec.partitions.index(now, key_ids) for key, spec in outline.graph.specs.items()
     }
-    state = store.snapshot(versions_of(spec) for spec in resolved.graph.specs.values())
-    lost = {
-        key: _lost(resolved, store, spec, indexes[key], state.partitions[key])
-        if verify
-        else frozenset[int]()
-        for key, spec in resolved.graph.specs.items()
-    }
-    return Facts(graph=resolved.graph, indexes=indexes, state=state, lost=lost, now=now)
+    state = store.snapshot(versions_of(spec) for spec in outline.graph.specs.values())
+    if state.in_flight and not a_run_lives():
+        state = replace(state, in_flight={})
+
+    def lost_of(key: str) -> frozenset[int]:
+        spec = outline.graph.spec(key)
+        return _lost(outline, store, spec, indexes[key], state.partitions[key])
+
+    lost = OnDemand(outline.graph.specs, lost_of) if verify else {}
+    return Facts(graph=outline.graph, indexes=indexes, state=state, lost=lost, now=now)
+
+
+T = TypeVar("T")
+
+
+class OnDemand(Mapping[str, T]):
+    """A mapping whose values are made, once each, when they are first asked for."""
+
+    def __init__(self, keys: Iterable[str], make: Callable[[str], T]) -> None:
+        self._keys = dict.fromkeys(keys)
+        self._make = make
+        self._made: dict[str, T] = {}
+
+    def __getitem__(self, key: str) -> T:
+        if key not in self._keys:
+            raise KeyError(key)
+        if key not in self._made:
+            self._made[key] = self._make(key)
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
 
 def versions_of(spec: AssetSpec) -> AssetVersions:
@@ -53,34 +88,35 @@ def versions_of(spec: AssetSpec) -> AssetVersions:
 
 
 def _lost(
-    resolved: Resolved,
+    outline: Outline,
     store: StateStore,
     spec: AssetSpec,
     index: PartitionIndex,
     columns: PartitionColumns,
 ) -> frozenset[int]:
-    # Only what this instant's index still has: a partition that left the definition is nobody's loss.
-    slots = index.slots_of_ids(columns.ids)
-    believed = slots[(slots >= 0) & (columns.has_data > 0)]
-    if not len(believed):
+    if not columns.has_data.any():
         return frozenset()
-    ids = tuple(int(i) for i in index.ids[believed])
 
-    def slices() -> Sequence[PartitionSlice]:
-        return slices_of(index, (int(slot) for slot in believed))
+    # Only what this instant's index still has: a partition that left the definition is nobody's loss.
+    @cache
+    def believed() -> list[int]:
+        slots = index.slots_of_ids(columns.ids[columns.has_data > 0])
+        return [int(slot) for slot in slots[slots >= 0]]
 
-    def tokens() -> dict[int, str]:
-        return dict(store.tokens(spec.key, spec.partitions.space))
+    recorded = Recorded(
+        count=int(columns.has_data.sum()),
+        ids=lambda: ids_of(index, believed()),
+        slices=lambda: slices_of(index, believed()),
+        tokens=lambda: store.tokens(spec.key, spec.partitions.space),
+    )
+    return outline.manager(spec.key).lost(outline.target(spec.key), recorded)
 
-    manager = resolved.io_managers[spec.io_manager]
-    return manager.lost(resolved.target(spec.key), Recorded(ids=ids, slices=slices, tokens=tokens))
 
-
-def intern_partition_keys(resolved: Resolved, store: StateStore) -> None:
+def intern_partition_keys(outline: Outline, store: StateStore) -> None:
     """Give every static key and lane of the project an id, so that its partitions can be stored. Writes only what is new."""
     known = store.key_ids()
     new: dict[str, list[str]] = {}
-    for spec in resolved.graph.specs.values():
+    for spec in outline.graph.specs.values():
         for space, keys in spec.partitions.dictionary_keys().items():
             ids = known.get(space, {})
             unknown = [key for key in keys if key not in ids]

@@ -57,8 +57,8 @@ def materialize(
     instant = now or datetime.now(UTC)
     store = SqliteStore(":memory:")
     try:
-        intern_partition_keys(resolved, store)
-        facts = gather_facts(resolved, store, instant)
+        intern_partition_keys(resolved.outline, store)
+        facts = gather_facts(resolved.outline, store, instant)
         chosen = {
             key: parse_range(partitions, facts.indexes[key], instant)
             for key in resolved.graph.order

@@ -16,13 +16,13 @@ from assets_core.model.records import RunStatus, StepSkipped, StepStatus, StepSu
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from assets_core.authoring.definitions import Resolved
+    from assets_core.authoring.outline import Outline
     from assets_core.model.records import RunRecord, StepOutcome, StepRecord
     from assets_core.state.store import StateStore
     from partitions.definitions import PartitionIndex
 
 
-def recover(resolved: Resolved, store: StateStore, now: datetime) -> list[RunRecord]:
+def recover(outline: Outline, store: StateStore, now: datetime) -> list[RunRecord]:
     """Settle all runs that a dead process left RUNNING, and answer them. Idempotent; a crash in here is recovered the same way."""
     crashed = store.unfinished_runs()
     key_ids = store.key_ids() if crashed else {}
@@ -30,18 +30,18 @@ def recover(resolved: Resolved, store: StateStore, now: datetime) -> list[RunRec
         outcomes: list[StepOutcome] = []
         for step in store.steps(run.id):
             if step.status is StepStatus.RUNNING:
-                spec = resolved.graph.specs.get(step.asset)
+                spec = outline.graph.specs.get(step.asset)
                 index = spec.partitions.index(now, key_ids) if spec is not None else None
-                outcomes.append(_outcome(resolved, step, index))
+                outcomes.append(_outcome(outline, step, index))
         store.record(outcomes, now)
         store.finish_run(run.id, RunStatus.CRASHED, now)
     return crashed
 
 
-def _outcome(resolved: Resolved, step: StepRecord, index: PartitionIndex | None) -> StepOutcome:
+def _outcome(outline: Outline, step: StepRecord, index: PartitionIndex | None) -> StepOutcome:
     if index is not None:
-        request = _request(resolved, step, index)
-        manager = resolved.io_managers[resolved.graph.spec(step.asset).io_manager]
+        request = _request(outline, step, index)
+        manager = outline.manager(step.asset)
         receipts = manager.published(request) if request.slices else ()
         manager.discard_leftovers(step.token, request.target)
         if receipts:
@@ -54,12 +54,12 @@ def _outcome(resolved: Resolved, step: StepRecord, index: PartitionIndex | None)
     )
 
 
-def _request(resolved: Resolved, step: StepRecord, index: PartitionIndex) -> StageRequest:
+def _request(outline: Outline, step: StepRecord, index: PartitionIndex) -> StageRequest:
     import numpy as np  # noqa: PLC0415 - recovery is off the start-up path
 
     slots = index.slots_of_ids(np.asarray(step.partition_ids, dtype=np.int64))
     return StageRequest(
-        target=resolved.target(step.asset),
+        target=outline.target(step.asset),
         slices=slices_of(index, (int(slot) for slot in slots[slots >= 0])),
         epoch=step.epoch,
         token=step.token,

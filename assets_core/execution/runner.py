@@ -176,9 +176,7 @@ class _Flight:
         self._log = log
         self._state = RunState(plan, facts, fail_fast=request.fail_fast)
         self._worker = Worker(resolved, facts.indexes, _logger)
-        self._managers = {
-            key: resolved.io_managers[spec.io_manager] for key, spec in facts.graph.specs.items()
-        }
+        self._managers = {key: resolved.outline.manager(key) for key in facts.graph.specs}
         self._versions: dict[str, VersionIds] = {}
         self._retrying: dict[tuple[str, tuple[int, ...]], Attempt] = {}
         self._seconds_per_step: dict[str, float] = {}

@@ -116,7 +116,7 @@ class Worker:
 
     def _stage(self, attempt: Attempt, value: object) -> Staged:
         request = StageRequest(
-            target=self._resolved.target(attempt.asset),
+            target=self._resolved.outline.target(attempt.asset),
             slices=slices_of(self._indexes[attempt.asset], attempt.slots),
             epoch=attempt.epoch,
             token=attempt.token,
@@ -224,7 +224,7 @@ class Worker:
             wanted = [slot for slot in wanted if readable[slot]]
         index = self._indexes[upstream]
         manager = self._manager(upstream)
-        target = self._resolved.target(upstream)
+        target = self._resolved.outline.target(upstream)
         if not parameter.per_partition:
             stream = manager.read(ReadRequest(target=target, slices=slices_of(index, wanted)))
             return convert_input(stream, parameter.load_as)
@@ -268,4 +268,4 @@ class Worker:
             self.calling = False
 
     def _manager(self, asset: str) -> IOManager:
-        return self._resolved.io_managers[self._resolved.graph.spec(asset).io_manager]
+        return self._resolved.outline.manager(asset)

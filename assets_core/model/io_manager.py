@@ -135,10 +135,11 @@ class PublishFailed:
 class Recorded:
     """What the state believes to be visible for one asset; the callables cost time and are called only when needed.
 
-    `slices` answers in the order of `ids`; `tokens` maps a partition id to the commit token of its last success.
+    `count` partitions; `slices` answers in the order of `ids`; `tokens` maps a partition id to the commit token of its last success.
     """
 
-    ids: tuple[int, ...]
+    count: int
+    ids: Callable[[], Sequence[int]]
     slices: Callable[[], Sequence[PartitionSlice]]
     tokens: Callable[[], Mapping[int, str]]
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The number of this module's JSON; another one never holds."""
 
 CLOCK_GRAIN_NS: Final = 20_000_000
@@ -185,32 +185,58 @@ def take_fingerprint(
 
 
 def write_manifest(
-    path: Path, manifest: Manifest, fingerprint: Fingerprint, versions: Mapping[str, str]
+    path: Path,
+    manifest: Manifest,
+    fingerprint: Fingerprint,
+    versions: Mapping[str, str],
+    outline: bytes = b"",
 ) -> bool:
-    """Replace the file in one act. False if it can't be written: it only saves time, and looking needs no permission to write."""
+    """Replace the file in one act. False if it can't be written: it only saves time, and looking needs no permission to write.
+
+    `outline` is what planning needs of the project, in whatever form the caller likes; it goes into a file of its own, because
+    most commands don't want it. Empty means that there is none.
+    """
     body = {
         "manifest": asdict(manifest),
         "fingerprint": asdict(fingerprint),
         "versions": dict(versions),
+        "outline": hashlib.sha256(outline).hexdigest(),
     }
     text = json.dumps({"format": FORMAT, "digest": _digest(body), "body": body})
-    if _is_written(path, text):
-        return True
+    # The outline first: a manifest never names one that isn't there yet.
+    return _replaced(_outline_path(path), outline) and _replaced(path, text.encode("ascii"))
+
+
+def read_outline(path: Path) -> bytes | None:
+    """The outline that was written with the manifest at `path`; None if it is gone, is another's, or there was none.
+
+    Whether the manifest still holds is `read_manifest`'s to say.
+    """
+    body = _read_body(path)
+    try:
+        content = _outline_path(path).read_bytes()
+    except OSError:
+        return None
+    if body is None or not content or body["outline"] != hashlib.sha256(content).hexdigest():
+        return None
+    return content
+
+
+def _outline_path(path: Path) -> Path:
+    return path.with_name("outline.pickle")
+
+
+def _replaced(path: Path, content: bytes) -> bool:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="ascii")
+        # A command that changes nothing should touch nothing.
+        if path.exists() and path.read_bytes() == content:
+            return True
+        temporary.write_bytes(content)
         temporary.replace(path)
     except OSError:
         return False
     return True
-
-
-def _is_written(path: Path, text: str) -> bool:
-    # A command that changes nothing should touch nothing.
-    try:
-        return path.read_text(encoding="ascii") == text
-    except (OSError, ValueError):
-        return False
 
 
 def read_manifest(path: Path, source: str, versions: Mapping[str, str]) -> Manifest | None:

@@ -140,10 +140,10 @@ def _runs(project: Project) -> Iterator[Finding]:
 
 
 def _destinations(project: Project) -> Iterator[Finding]:
-    resolved = project.resolved
-    used = {spec.io_manager for spec in resolved.graph.specs.values()}
+    outline = project.resolved.outline
+    used = {spec.io_manager for spec in outline.graph.specs.values()}
     for name in sorted(used):
-        destination = resolved.io_managers[name].destination()
+        destination = outline.io_managers[name].destination()
         path = Path(destination)
         nearest = next((p for p in (path, *path.absolute().parents) if p.exists()), None)
         if nearest is not None and not os.access(nearest, os.W_OK):
@@ -160,10 +160,9 @@ def _destinations(project: Project) -> Iterator[Finding]:
 def _data(project: Project) -> Iterator[Finding]:
     from datetime import UTC, datetime  # noqa: PLC0415
 
-    from assets_core.execution.facts import gather_facts  # noqa: PLC0415
     from cli.commands.conditions import statuses_of  # noqa: PLC0415
 
-    facts = gather_facts(project.resolved, project.store, datetime.now(UTC))
+    facts = project.facts(datetime.now(UTC))
     lost = [one for one in statuses_of(facts, project.store, facts.graph.order) if one.lost]
     for status in lost:
         yield Finding(

@@ -67,11 +67,10 @@ def _is_asset(settings: Settings, name: str) -> bool:
 def _explain(project: Project, name: str) -> Explanation:
     from datetime import UTC, datetime  # noqa: PLC0415 - `explain CODE` needs none of it
 
-    from assets_core.execution.facts import gather_facts  # noqa: PLC0415
     from assets_core.planning.explain import explain_partition  # noqa: PLC0415
     from cli.commands.names import slot_of  # noqa: PLC0415
 
-    facts = gather_facts(project.resolved, project.store, datetime.now(UTC))
+    facts = project.facts(datetime.now(UTC))
     asset, slot = slot_of(facts, name)
 
     def history(asset: str, slot: int) -> PartitionHistory:

@@ -70,12 +70,11 @@ def _of_partition(project: Project, name: str) -> tuple[list[Node], list[Edge]]:
     """One partition, what it reads and what reads it: each neighbour is one node with its partitions as a note."""
     from datetime import UTC, datetime  # noqa: PLC0415 - only partitions need it
 
-    from assets_core.execution.facts import gather_facts  # noqa: PLC0415
     from assets_core.planning.staleness import bind_dependencies  # noqa: PLC0415
     from cli.commands.names import slot_of  # noqa: PLC0415
     from partitions.sets import PartitionSet  # noqa: PLC0415
 
-    facts = gather_facts(project.resolved, project.store, datetime.now(UTC), verify=False)
+    facts = project.facts(datetime.now(UTC), verify=False)
     asset, slot = slot_of(facts, name)
     middle = Node(name)
     above: list[Node] = []

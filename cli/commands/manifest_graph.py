@@ -33,8 +33,6 @@ def select_from_manifest(project: Project, words: Sequence[str]) -> list[Manifes
     if any("status:" in word for word in words):
         from datetime import UTC, datetime  # noqa: PLC0415
 
-        from assets_core.execution.facts import gather_facts  # noqa: PLC0415 - loads numpy
-
-        facts = gather_facts(project.resolved, project.store, datetime.now(UTC))
+        facts = project.facts(datetime.now(UTC))
     assets = {asset.key: asset for asset in manifest.assets}
     return [assets[key] for key in select(graph_of(manifest), words, facts)]

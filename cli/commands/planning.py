@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assets_core.execution.facts import gather_facts
 from assets_core.planning.planner import plan_run
 from cli.commands.request import read_request
 from cli.render.errors import EXIT_DONE, EXIT_WORK_TO_DO
@@ -36,7 +35,7 @@ def make_plan(
     project: Project, words: Words, mode: Mode, *, now: datetime, upstream: bool, downstream: bool
 ) -> Planned:
     """The plan for what was typed, from the state as it is. Raises as `read_request`."""
-    facts = gather_facts(project.resolved, project.store, now)
+    facts = project.facts(now)
     request = read_request(facts, words)
     plan = plan_run(facts, request.plan_request(mode, upstream=upstream, downstream=downstream))
     return Planned(plan, facts, request)

@@ -85,10 +85,10 @@ class _Job:
         make_state_folder(project.location.folder)
         run_id = secrets.token_hex(5)
         with project.lock.acquire(run_id, wait=True, on_wait=self._waiting):
-            for crashed in recover(project.resolved, project.store, datetime.now(UTC)):
+            for crashed in recover(project.resolved.outline, project.store, datetime.now(UTC)):
                 told = f"run {crashed.id}, which was cut off; what it had published is kept"
                 self.printer.note(line(Span("recovered: ", Style.YELLOW), told))
-            intern_partition_keys(project.resolved, project.store)
+            intern_partition_keys(project.resolved.outline, project.store)
             planned = self._plan()
             if not planned.plan.size:
                 return self._nothing_to_do(planned)

@@ -14,7 +14,6 @@ def command(settings: Settings, asset: str) -> int:
     """Show one asset: definition, state, where its data is."""
     from datetime import UTC, datetime  # noqa: PLC0415 - `--help` needs none of it
 
-    from assets_core.execution.facts import gather_facts  # noqa: PLC0415
     from cli.commands.conditions import statuses_of  # noqa: PLC0415
     from cli.commands.manifest_graph import graph_of  # noqa: PLC0415
     from cli.render.listing import show_report  # noqa: PLC0415
@@ -25,7 +24,7 @@ def command(settings: Settings, asset: str) -> int:
     graph = graph_of(project.manifest)
     graph.spec(asset)  # an unknown name is an error before anything is imported
     definition = next(one for one in project.manifest.assets if one.key == asset)
-    facts = gather_facts(project.resolved, project.store, datetime.now(UTC))
+    facts = project.facts(datetime.now(UTC))
     [status] = statuses_of(facts, project.store, [asset])
     printer.report(
         show_report(

@@ -25,14 +25,13 @@ def command(settings: Settings, words: tuple[str, ...]) -> int:
     """
     from datetime import UTC, datetime  # noqa: PLC0415 - `--help` needs none of it
 
-    from assets_core.execution.facts import gather_facts  # noqa: PLC0415
     from cli.commands.conditions import statuses_of  # noqa: PLC0415
     from cli.commands.request import select  # noqa: PLC0415
     from cli.render.statuses import status_report  # noqa: PLC0415
 
     printer = settings.printer()
     project = open_project(settings)
-    facts = gather_facts(project.resolved, project.store, datetime.now(UTC))
+    facts = project.facts(datetime.now(UTC))
     assets = select(facts.graph, words, facts)
     statuses: list[AssetStatus] = statuses_of(facts, project.store, assets)
     printer.report(status_report(statuses, unicode=printer.unicode))

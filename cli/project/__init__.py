@@ -23,14 +23,17 @@ from cli.project.user_modules import ignored_folders, import_user_module, module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
     from types import ModuleType
 
     from pydantic import BaseModel
 
     from assets_core.authoring.definitions import Definitions, Resolved
+    from assets_core.authoring.outline import Outline
     from assets_core.model.io_manager import IOManager
     from assets_core.model.specs import PartitionBy, RetryPolicy
+    from assets_core.planning.staleness import Facts
     from assets_core.state.locks import ProjectLock
     from assets_core.state.manifest import Manifest, Watch
     from assets_core.state.sqlite import SqliteStore
@@ -72,13 +75,38 @@ class Project:
     @cached_property
     def manifest(self) -> Manifest:
         """What there is, without importing anything of the user's if nothing changed since the last time."""
+        found = self._kept_manifest
+        return manifest_of(self.resolved, self.location) if found is None else found
+
+    @cached_property
+    def _kept_manifest(self) -> Manifest | None:
         from assets_core.state.manifest import read_manifest  # noqa: PLC0415
 
-        location = self.location
-        found = read_manifest(self.manifest_path, location.source, _versions())
-        if found is not None:
-            return found
-        return manifest_of(self.resolved, location)
+        return read_manifest(self.manifest_path, self.location.source, _versions())
+
+    @cached_property
+    def outline(self) -> Outline:
+        """What planning needs, without importing anything of the user's if nothing changed since the last time."""
+        if "resolved" not in self.__dict__ and self._kept_manifest is not None:
+            from assets_core.state.manifest import read_outline  # noqa: PLC0415
+            from cli.project.kept_outline import unpacked  # noqa: PLC0415
+
+            content = read_outline(self.manifest_path)
+            found = None if content is None else unpacked(content)
+            if found is not None:
+                os.chdir(
+                    self.location.root
+                )  # as loading does: paths of IO managers may be relative
+                return found
+        return self.resolved.outline
+
+    def facts(self, now: datetime, *, verify: bool = True) -> Facts:
+        """Everything that planning looks at, as of `now`."""
+        from assets_core.execution.facts import gather_facts  # noqa: PLC0415 - loads numpy
+
+        return gather_facts(
+            self.outline, self.store, now, verify=verify, a_run_lives=self.lock.is_held
+        )
 
     @property
     def manifest_path(self) -> Path:
@@ -90,7 +118,9 @@ class Project:
         """The state store; it opens nothing before it is used."""
         from assets_core.state.sqlite import SqliteStore  # noqa: PLC0415 - loads apsw
 
-        _ = self.config  # a `state` that is no text must be an error, not the default
+        # A `state` that is no text must be an error, not the default. A manifest that holds was made of settings that were checked.
+        if self._kept_manifest is None:
+            _ = self.config
         return SqliteStore(self.location.state_path)
 
     def state_damage(self) -> list[str]:
@@ -125,7 +155,7 @@ class Project:
 
     def location_of(self, asset: str) -> str:
         """Where the rows of an asset are, relative to the project's root if they are below it."""
-        return _place(self.resolved, self.location, asset)
+        return _place(self.outline, self.location, asset)
 
     def _default_io_manager(self) -> IOManager:
         from io_managers.duckdb_tables import DuckDBIOManager  # noqa: PLC0415 - with the rest of loading
@@ -134,6 +164,7 @@ class Project:
 
     def _keep_manifest(self, resolved: Resolved, watch: Watch) -> None:
         from assets_core.state import manifest as manifests  # noqa: PLC0415 - with the rest of loading
+        from cli.project.kept_outline import packed  # noqa: PLC0415
 
         location = self.location
         fingerprint = manifests.take_fingerprint(
@@ -145,7 +176,9 @@ class Project:
         )
         if fingerprint is not None and make_state_folder(location.folder, quietly=True):
             made = manifest_of(resolved, location)
-            manifests.write_manifest(self.manifest_path, made, fingerprint, _versions())
+            manifests.write_manifest(
+                self.manifest_path, made, fingerprint, _versions(), packed(resolved.outline)
+            )
 
 
 def _versions() -> dict[str, str]:
@@ -217,7 +250,7 @@ def manifest_of(resolved: Resolved, location: Location) -> Manifest:
                 write=spec.write.text(),
                 partition_by=_partition_by_text(spec.partition_by),
                 io_manager=spec.io_manager,
-                location=_place(resolved, location, key),
+                location=_place(resolved.outline, location, key),
                 retry=_retry_text(spec.retry),
                 batch_size=spec.batch_size,
                 lookback=spec.lookback,
@@ -229,9 +262,9 @@ def manifest_of(resolved: Resolved, location: Location) -> Manifest:
     return Manifest(location.source, tuple(assets))
 
 
-def _place(resolved: Resolved, location: Location, asset: str) -> str:
-    manager = resolved.io_managers[resolved.graph.spec(asset).io_manager]
-    return manager.location(resolved.target(asset)).removeprefix(f"{location.root}{os.sep}")
+def _place(outline: Outline, location: Location, asset: str) -> str:
+    place = outline.manager(asset).location(outline.target(asset))
+    return place.removeprefix(f"{location.root}{os.sep}")
 
 
 def _partition_by_text(partition_by: PartitionBy | None) -> str | None:

@@ -185,7 +185,8 @@ def table(**columns: Sequence[object]) -> pa.Table:
 
 def recorded(slices: Sequence[PartitionSlice], tokens: Mapping[int, str]) -> Recorded:
     """What a state store would say."""
-    return Recorded(tuple(one.id for one in slices), lambda: list(slices), lambda: dict(tokens))
+    ids = tuple(one.id for one in slices)
+    return Recorded(len(ids), lambda: ids, lambda: list(slices), lambda: dict(tokens))
 
 
 def by_value(rows: list[dict[str, object]]) -> list[str]:

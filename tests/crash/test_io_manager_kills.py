@@ -136,7 +136,10 @@ def test_a_kill_leaves_old_or_new_and_a_re_run_converges(
         if version
     }
     state = Recorded(
-        tuple(tokens), lambda: [one for one in slices if one.id in tokens], lambda: tokens
+        len(tokens),
+        lambda: tuple(tokens),
+        lambda: [one for one in slices if one.id in tokens],
+        lambda: tokens,
     )
     assert manager.lost(target, state) == frozenset()
     _publish(manager, mode, 3)

@@ -51,7 +51,7 @@ class Bench:
         self.resolved = Definitions(
             assets=self.assets, io_managers={"default": self.memory}, resources=self.resources
         ).resolve()
-        intern_partition_keys(self.resolved, self.store)
+        intern_partition_keys(self.resolved.outline, self.store)
         self.runner = Runner(
             self.resolved,
             self.store,
@@ -70,7 +70,7 @@ class Bench:
         self.now += timedelta(seconds=seconds)
 
     def facts(self) -> Facts:
-        return gather_facts(self.resolved, self.store, self.now)
+        return gather_facts(self.resolved.outline, self.store, self.now)
 
     def plan(self) -> Plan:
         """What a run of everything would do."""
@@ -96,7 +96,7 @@ class Bench:
     def column(self, name: str, column: str, *keys: str) -> list[object]:
         index = self.facts().indexes[name]
         slots = [index.slot(key) for key in keys] if keys else range(len(index))
-        request = ReadRequest(self.resolved.target(name), slices_of(index, slots))
+        request = ReadRequest(self.resolved.outline.target(name), slices_of(index, slots))
         return list(self.memory.read(request).read_all().column(column).to_pylist())
 
     def steps(self, status: StepStatus) -> list[tuple[str, int]]:

@@ -453,7 +453,10 @@ def crashed_bench(*, publish: bool) -> Bench:
     (claimed,) = bench.store.claim("dead", [claim], NOW)
     if publish:
         request = StageRequest(
-            bench.resolved.target("bronze"), slices_of(index, [0]), claimed.epoch, "dead-token"
+            bench.resolved.outline.target("bronze"),
+            slices_of(index, [0]),
+            claimed.epoch,
+            "dead-token",
         )
         staged = bench.memory.stage(request, pa.table({"day": [1]}).to_reader())
         bench.memory.publish([staged])
@@ -462,7 +465,7 @@ def crashed_bench(*, publish: bool) -> Bench:
 
 def test_recovery_records_a_step_whose_rows_had_been_published() -> None:
     bench = crashed_bench(publish=True)
-    (run,) = recover(bench.resolved, bench.store, NOW)
+    (run,) = recover(bench.resolved.outline, bench.store, NOW)
     assert run.id == "dead"
     assert [step.status for step in bench.store.steps("dead")] == [StepStatus.SUCCEEDED]
     assert bench.run().counts == {StepStatus.SUCCEEDED: 6}
@@ -471,10 +474,10 @@ def test_recovery_records_a_step_whose_rows_had_been_published() -> None:
 
 def test_recovery_abandons_a_step_that_had_published_nothing() -> None:
     bench = crashed_bench(publish=False)
-    recover(bench.resolved, bench.store, NOW)
+    recover(bench.resolved.outline, bench.store, NOW)
     assert [step.status for step in bench.store.steps("dead")] == [StepStatus.ABANDONED]
     assert bench.store.unfinished_runs() == []
-    assert recover(bench.resolved, bench.store, NOW) == []
+    assert recover(bench.resolved.outline, bench.store, NOW) == []
     assert bench.run().counts == {StepStatus.SUCCEEDED: 7}
 
 

@@ -107,8 +107,8 @@ class Simulator:
         self.resolved = Definitions(
             assets=self.world.assets(), io_managers={"default": self.memory}
         ).resolve()
-        intern_partition_keys(self.resolved, self.store)
-        return gather_facts(self.resolved, self.store, self.world.now())
+        intern_partition_keys(self.resolved.outline, self.store)
+        return gather_facts(self.resolved.outline, self.store, self.world.now())
 
     def run(self, facts: Facts, plan: Plan) -> RunSummary:
         effects = Effects(
@@ -123,7 +123,9 @@ class Simulator:
         )
 
     def rows(self, name: str, facts: Facts, slots: list[int]) -> list[str]:
-        request = ReadRequest(self.resolved.target(name), slices_of(facts.indexes[name], slots))
+        request = ReadRequest(
+            self.resolved.outline.target(name), slices_of(facts.indexes[name], slots)
+        )
         return sorted(self.memory.read(request).read_all().column("value").to_pylist())
 
     def lose(self, name: str, key: str) -> None:

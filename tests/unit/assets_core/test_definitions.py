@@ -152,15 +152,15 @@ def test_targets_say_where_rows_belong() -> None:
         asset(lambda: 1, name="regions", partitions=REGIONS),
         asset(lambda: 1, name="one"),
     )
-    assert resolved.target("cells") == Target(
+    assert resolved.outline.target("cells") == Target(
         "cells",
         Replace(),
         partitioned=True,
         partition_by=(("day", "d"), ("region", "r")),
         time_kind="day",
     )
-    assert resolved.target("regions") == Target("regions", Replace(), partitioned=True)
-    assert resolved.target("one") == Target("one", Replace(), partitioned=False)
+    assert resolved.outline.target("regions") == Target("regions", Replace(), partitioned=True)
+    assert resolved.outline.target("one") == Target("one", Replace(), partitioned=False)
 
 
 def test_the_dependency_version_covers_edges_mappings_and_partition_space() -> None:

@@ -16,6 +16,7 @@ from assets_core.state.manifest import (
     ManifestEdge,
     Watch,
     read_manifest,
+    read_outline,
     read_stale_manifest,
     take_fingerprint,
     watch_reads,
@@ -225,7 +226,17 @@ def test_an_unchanged_manifest_is_not_written_again(project: Path) -> None:
 
 def test_writing_leaves_no_other_file(project: Path) -> None:
     path = kept(project)
-    assert sorted(each.name for each in path.parent.iterdir()) == ["manifest.json", "shop"]
+    names = sorted(each.name for each in path.parent.iterdir())
+    assert names == ["manifest.json", "outline.pickle", "shop"]
+
+
+def test_an_outline_is_read_back_only_with_the_manifest_that_it_was_written_with(
+    project: Path,
+) -> None:
+    path = kept(project)
+    assert read_outline(path) is None, "this manifest came without one"
+    path.with_name("outline.pickle").write_bytes(b"another")
+    assert read_outline(path) is None
 
 
 def test_a_watch_sees_what_is_read_and_listed_inside_of_it(project: Path) -> None:

@@ -240,7 +240,7 @@ def test_lost_is_one_look_at_the_file_once_it_was_compared(steps: Steps, path: P
     steps.write(target(), [FIRST], table(id=[1]))
     state = recorded([FIRST], {FIRST.id: f"token-{steps.epoch}"})
     assert steps.manager.lost(target(), state) == frozenset()
-    noted = Recorded(state.ids, state.slices, never)
+    noted = Recorded(state.count, state.ids, state.slices, never)
     assert steps.manager.lost(target(), noted) == frozenset()
     steps.write(target(asset="other"), [FIRST], table(id=[1]))
     assert steps.manager.lost(target(), noted) == frozenset()
@@ -279,7 +279,7 @@ from assets_core.model.io_manager import Recorded, Target
 from assets_core.model.specs import Replace
 manager = DuckDBIOManager({str(path)!r})
 ParquetIOManager({str(path)!r} + ".lake"), MemoryIOManager()
-lost = manager.lost(Target("orders", Replace(), True), Recorded(({FIRST.id},), list, dict))
+lost = manager.lost(Target("orders", Replace(), True), Recorded(1, lambda: ({FIRST.id},), list, dict))
 assert lost == frozenset(), lost
 print(sorted({{"duckdb", "pyarrow", "pandas", "polars"}} & set(sys.modules)))
 """
