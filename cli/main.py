@@ -25,6 +25,10 @@ COMMANDS: Final = {
     "plan": ("plan", "Show what would run, and why."),
     "materialize": ("materialize", "Run what is stale."),
     "backfill": ("backfill", "Run what is stale in a range of partitions, as a durable run."),
+    "mark-current": (
+        "mark_current",
+        "Accept existing partitions as made by the code and inputs of now.",
+    ),
     "status": ("status", "Show how fresh each asset is."),
     "explain": ("explain", "Explain why a partition is stale, or what an error code means."),
     "lineage": ("lineage", "Draw what reads what."),

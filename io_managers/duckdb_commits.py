@@ -49,7 +49,7 @@ def make_tables(connection: DuckDBPyConnection) -> None:
     """Make the two tables where they are missing."""
     connection.execute(
         f"create table if not exists {COMMITS} (asset varchar, key varchar, id bigint, epoch bigint, token varchar, rows bigint,"
-        " bytes bigint, data_version varchar, schema_hash varchar, unchanged boolean)"
+        " bytes bigint, data_version varchar, schema_hash varchar)"
     )
     connection.execute(
         f"create table if not exists {TABLES} (asset varchar, layout varchar, untyped varchar[])"
@@ -132,7 +132,7 @@ def commits_of(
     one = len(keys) == 1
     condition = "key = $2" if one else "key in (select unnest($2::varchar[]))"
     found = connection.execute(
-        "select key, epoch, token, id, rows, bytes, data_version, schema_hash, unchanged"
+        "select key, epoch, token, id, rows, bytes, data_version, schema_hash"
         f" from {COMMITS} where asset = $1 and {condition}",
         [asset, keys[0] if one else list(keys)],
     ).fetchall()
@@ -166,7 +166,6 @@ def save_commits(
             receipt.bytes,
             receipt.data_version,
             receipt.schema_hash,
-            receipt.unchanged,
         )
         for request, receipts in written
         for key, receipt in receipts.items()
@@ -183,7 +182,6 @@ def save_commits(
         "bytes",
         "data_version",
         "schema_hash",
-        "unchanged",
     )
     table = pa.table(dict(zip(names, map(list, zip(*rows.values(), strict=True)), strict=True)))
     with bench.tables(new_commits=table) as connection:

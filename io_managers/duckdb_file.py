@@ -17,9 +17,11 @@ A stranger (the `duckdb` shell, a notebook) holds DuckDB's lock but not ours. It
 A new database is made under another name and renamed when it is complete: a process killed while making it leaves no half file.
 
 The note: after a writer has closed the file, it writes inode, size and modification time into the side file, with the assets whose
-rows have been compared with the state since (`checked`). It takes the note away before it opens the file. As long as file and note
-agree, nobody else wrote, and what was true of the checked assets still is; that answers "is anything lost?" by one stat. A write by
-a stranger, a crash, a copied or a new file: file and note disagree, and every asset is compared again, once.
+rows have been compared with a state since (`checked`), each with the basis of that state then. It takes the note away before it opens
+the file, and leaves out of it what it writes. As long as file and note agree, nobody else wrote, and as long as a state's basis is the
+noted one, it believes what it believed; that answers "is anything lost?" by one stat. A write by a stranger, a crash, a copied or a
+new file: file and note disagree, and every asset is compared again, once. A state that went on, another state that uses the file, one
+restored from a backup: the basis differs, and the asset is compared again.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from assets_core.model.errors import IOManagerError
 from io_managers.workbench import quoted_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
 
     from duckdb import DuckDBPyConnection
@@ -57,10 +59,10 @@ _LONGEST_PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What the side file says: the identity of the database file when it was last closed, and the assets checked since then."""
+    """What the side file says: the identity of the database file when it was last closed; the assets checked since, by their basis."""
 
     identity: tuple[int, int, int]
-    checked: frozenset[str]
+    checked: Mapping[str, str]
 
 
 class DatabaseFile:
@@ -105,8 +107,8 @@ class DatabaseFile:
         return found.st_size > 0
 
     @contextmanager
-    def writing(self) -> Iterator[DuckDBPyConnection]:
-        """The file attached for writing; made if there is none. Other processes wait meanwhile.
+    def writing(self, assets: Iterable[str]) -> Iterator[DuckDBPyConnection]:
+        """The file attached for writing rows of these assets; made if there is none. Other processes wait meanwhile.
 
         Raises IOManagerError if it can't be opened. The note is kept only if the block ends without an exception.
         """
@@ -120,7 +122,9 @@ class DatabaseFile:
                 known = False
             with self._attached(read_only=False) as connection:
                 yield connection
-            checked = note.checked if known and note is not None else frozenset()
+            checked = dict(note.checked) if known and note is not None else {}
+            for asset in assets:
+                checked.pop(asset, None)
             self._write_note(lock, checked)
 
     @contextmanager
@@ -135,18 +139,22 @@ class DatabaseFile:
             with self._attached(read_only=True) as connection:
                 yield connection
 
-    def is_as_noted(self, asset: str) -> bool:
-        """True if the file is as we last closed it, and this asset's rows have been compared with the state since. One stat."""
+    def is_as_noted(self, asset: str, basis: str) -> bool:
+        """True if the file is as we last closed it, and since then this asset was compared with a state of this basis. One stat."""
         try:
             with open(self.lock_path, "rb") as file:  # noqa: PTH123 - on the path of every no-op run
                 note = _parse_note(file.read())
         except OSError:
             return False
-        return note is not None and asset in note.checked and note.identity == self.identity()
+        if note is None or note.checked.get(asset) != basis:
+            return False
+        return note.identity == self.identity()
 
     @contextmanager
-    def checking(self, asset: str) -> Iterator[tuple[DuckDBPyConnection, Callable[[], None]]]:
-        """As `reading`; the second value notes that all rows of `asset` are there, and is called if they are."""
+    def checking(
+        self, asset: str, basis: str
+    ) -> Iterator[tuple[DuckDBPyConnection, Callable[[], None]]]:
+        """As `reading`; the second value notes that `asset` is as a state of this basis believes, and is called if it is."""
         self._require()
         with self._locked(exclusive=False) as lock:
             self._require()
@@ -155,11 +163,9 @@ class DatabaseFile:
             def confirm() -> None:
                 # The writers' exclusive lock keeps the file still, and of two readers' notes either one is true.
                 note = _read_note(lock) if lock >= 0 else None
-                known = (
-                    note.checked if note is not None and note.identity == before else frozenset()
-                )
+                known = note.checked if note is not None and note.identity == before else {}
                 if lock >= 0 and before == self.identity():
-                    self._write_note(lock, known | {asset})
+                    self._write_note(lock, {**known, asset: basis})
 
             with self._attached(read_only=True) as connection:
                 yield connection, confirm
@@ -284,11 +290,11 @@ class DatabaseFile:
             return None
         return found.st_ino, found.st_size, found.st_mtime_ns
 
-    def _write_note(self, lock: int, checked: frozenset[str]) -> None:
+    def _write_note(self, lock: int, checked: Mapping[str, str]) -> None:
         identity = self.identity()
         if identity is None:
             return
-        text = json.dumps({"identity": identity, "checked": sorted(checked)}).encode()
+        text = json.dumps({"identity": identity, "checked": dict(checked)}).encode()
         # The note saves time and nothing else: data that is published stays published if it can't be written.
         with suppress(OSError):
             os.ftruncate(lock, 0)
@@ -330,8 +336,9 @@ def _parse_note(text: bytes) -> Note | None:
     try:
         found = json.loads(text)
         inode, size, changed_at = found["identity"]
-        return Note((int(inode), int(size), int(changed_at)), frozenset(found["checked"]))
-    except (ValueError, KeyError, TypeError):
+        checked = {str(asset): str(basis) for asset, basis in found["checked"].items()}
+        return Note((int(inode), int(size), int(changed_at)), checked)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -1,7 +1,8 @@
 """Assets as tables of one DuckDB file: `DuckDBIOManager`.
 
 Here: the port's methods, reading, and what is lost. How the file is opened is `duckdb_file`'s business, what a publish writes is
-`duckdb_writes`'s.
+`duckdb_writes`'s. What reads or writes rows is imported when rows are read or written: a manager that is made, asked for its place, or
+asked what is lost while nothing happened, loads none of it.
 
 Each asset is one table of its own name in the schema `main`. Two tables are Partita's own: `_partita_commits` (which attempt wrote
 each partition) and `_partita_tables` (which tables are ours).
@@ -10,34 +11,18 @@ each partition) and `_partita_tables` (which tables are ours).
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assets_core.model.errors import DataError, DefinitionError, IOManagerError, PartitaError
 from assets_core.model.io_manager import PublishFailed, Staged
-from io_managers.duckdb_commits import Catalog, commits_of, tokens_of
 from io_managers.duckdb_file import DatabaseFile
-from io_managers.duckdb_rows import rows_of
-from io_managers.duckdb_writes import Member, receipts_of, write_group
-from io_managers.staging import (
-    append_needs_partitions,
-    remove_stage,
-    staged_rows,
-    take_in,
-)
-from io_managers.workbench import (
-    SPILL_BYTES,
-    Workbench,
-    scratch_folder,
-    sweep_scratch,
-)
+from io_managers.refusals import append_needs_partitions, first_line, reading_from, stream_from
+from io_managers.workbench import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
@@ -50,6 +35,8 @@ if TYPE_CHECKING:
         Target,
         WriteReceipt,
     )
+    from io_managers.duckdb_commits import Catalog
+    from io_managers.duckdb_writes import Member
 
 _RESERVED = "_partita"
 _WAIT_LIMIT = timedelta(seconds=60)
@@ -87,8 +74,11 @@ class DuckDBIOManager:
         self._file = DatabaseFile(
             self.path, self._bench, wait_limit=wait_limit, sleep=sleep, clock=clock
         )
-
         self._seen: tuple[tuple[int, int, int] | None, Catalog | None] = (None, None)
+
+    def __getstate__(self) -> dict[str, object]:
+        # What was seen in the file is for this process: it brings in all that reads one.
+        return {**self.__dict__, "_seen": (None, None)}
 
     def destination(self) -> str:
         """The path as it was given."""
@@ -111,8 +101,12 @@ class DuckDBIOManager:
 
         So a stream that is open never keeps anybody from writing, and never changes.
         """
-        with self._file.reading() as connection:
-            asset = request.target.asset
+        from io_managers.duckdb_commits import commits_of  # noqa: PLC0415 - see the module's first lines
+        from io_managers.duckdb_kept import kept  # noqa: PLC0415 - same
+        from io_managers.duckdb_rows import rows_of  # noqa: PLC0415 - same
+
+        asset = request.target.asset
+        with reading_from(self.location(request.target)), self._file.reading() as connection:
             catalog = self._catalog(connection)
             keys = [one.key for one in request.slices]
             stored = commits_of(connection, asset, keys) if catalog.is_ours else {}
@@ -123,10 +117,12 @@ class DuckDBIOManager:
                         f"{asset}{shown} is not in {self.path}",
                         hint="materialize it first",
                     )
-            return _kept(rows_of(self._bench, catalog, request), self._stage)
+            return kept(rows_of(self._bench, catalog, request), self._stage)
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in; more than 64 MB go to `<db>.stage/<token>`. Raises DataError, IOManagerError."""
+        from io_managers.staging import take_in  # noqa: PLC0415 - see the module's first lines
+
         asset = request.target.asset
 
         def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -137,12 +133,18 @@ class DuckDBIOManager:
 
     def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
         """The staged rows, any number of times."""
-        return staged_rows(staged).visible().to_reader()
+        from io_managers.staging import staged_rows  # noqa: PLC0415 - see the module's first lines
+
+        with reading_from(self._stage):
+            return stream_from(self._stage, staged_rows(staged).visible().to_reader())
 
     def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:
         """All in one transaction; if DuckDB refuses that, each in one of its own."""
         import duckdb  # noqa: PLC0415 - heavy
         import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        from io_managers.duckdb_writes import Member  # noqa: PLC0415 - see the module's first lines
+        from io_managers.staging import staged_rows  # noqa: PLC0415 - same
 
         members = [Member(one.request, staged_rows(one)) for one in staged]
         try:
@@ -162,7 +164,10 @@ class DuckDBIOManager:
         """Receipts of the partitions that carry the token; none if there is no file."""
         if not self._file.exists():
             return ()
-        with self._file.reading() as connection:
+        from io_managers.duckdb_commits import commits_of  # noqa: PLC0415 - see the module's first lines
+        from io_managers.duckdb_writes import receipts_of  # noqa: PLC0415 - same
+
+        with reading_from(self.location(request.target)), self._file.reading() as connection:
             if not self._catalog(connection).is_ours:
                 return ()
             keys = [one.key for one in request.slices]
@@ -171,16 +176,21 @@ class DuckDBIOManager:
 
     def discard(self, staged: Staged) -> None:
         """Remove the staged rows from disk, if that is where they are."""
+        from io_managers.staging import remove_stage, staged_rows  # noqa: PLC0415 - see the module's first lines
+
         if isinstance(staged_rows(staged).held, str):
             remove_stage(self._stage, staged.request.token)
 
     def discard_leftovers(self, token: str, target: Target) -> None:  # noqa: ARG002 - the port's; one stage serves all tables
         """Remove what an attempt left in `<db>.stage`, and the scratch files of dead processes."""
+        from io_managers.staging import remove_stage  # noqa: PLC0415 - see the module's first lines
+        from io_managers.workbench import sweep_scratch  # noqa: PLC0415 - same
+
         remove_stage(self._stage, token)
         sweep_scratch(self._stage)
 
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
-        """Compare tokens, unless the file is exactly as we left it; then one stat answers, and DuckDB is not even imported.
+        """Compare tokens, unless file and state are as they were compared last; then one stat answers, and DuckDB is not even imported.
 
         Rows that somebody deleted from a table by hand are not noticed; a table that somebody dropped is.
         """
@@ -188,9 +198,15 @@ class DuckDBIOManager:
             return frozenset()
         if not self._file.exists():
             return frozenset(recorded.ids())
-        if self._file.is_as_noted(target.asset):
+        if self._file.is_as_noted(target.asset, recorded.basis):
             return frozenset()
-        with self._file.checking(target.asset) as (connection, confirm):
+        return self._compared(target, recorded)
+
+    def _compared(self, target: Target, recorded: Recorded) -> frozenset[int]:
+        from io_managers.duckdb_commits import tokens_of  # noqa: PLC0415 - see the module's first lines
+
+        checking = self._file.checking(target.asset, recorded.basis)
+        with reading_from(self.location(target)), checking as (connection, confirm):
             catalog = self._catalog(connection)
             is_there = catalog.has_table(target.asset)
             stored = tokens_of(connection, target.asset) if catalog.is_ours else []
@@ -203,6 +219,8 @@ class DuckDBIOManager:
 
     def _catalog(self, connection: DuckDBPyConnection) -> Catalog:
         """What tables there are, remembered while the file stays as it is. Called while the file is open."""
+        from io_managers.duckdb_commits import Catalog  # noqa: PLC0415 - see the module's first lines
+
         identity = self._file.identity()
         known, catalog = self._seen
         if catalog is None or identity is None or identity != known:
@@ -211,7 +229,9 @@ class DuckDBIOManager:
         return catalog
 
     def _publish_as_one(self, members: Sequence[Member]) -> list[Published | PublishFailed]:
-        with self._file.writing() as connection:
+        from io_managers.duckdb_writes import write_group  # noqa: PLC0415 - see the module's first lines
+
+        with self._file.writing({one.request.target.asset for one in members}) as connection:
             return write_group(self._bench, connection, members, self.path)
 
     def _publish_alone(self, member: Member) -> Published | PublishFailed:
@@ -226,8 +246,9 @@ class DuckDBIOManager:
             return self._failed(member, error)
 
     def _failed(self, member: Member, error: Exception) -> PublishFailed:
-        text = str(error).strip().split("\n", 1)[0]
-        return PublishFailed(f"{self.location(member.request.target)} can't be written: {text}")
+        return PublishFailed(
+            f"{self.location(member.request.target)} can't be written: {first_line(error)}"
+        )
 
 
 def _storable(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -251,66 +272,3 @@ def _storable(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
                 ) from error
             batch = batch.set_column(i, field.name, column)
     return batch
-
-
-def _kept(
-    readers: Generator[pa.RecordBatchReader, None, None], folder: str
-) -> pa.RecordBatchReader:
-    """All rows, independent of the connection: in memory, or above 64 MB in a file that has no name any more."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    with closing(_batches(readers)) as found:
-        schema = next(found)
-        batches: list[pa.RecordBatch] = []
-        size = 0
-        for batch in found:
-            batches.append(batch)
-            size += batch.nbytes
-            if size > SPILL_BYTES:
-                return _spilled(schema, batches, found, folder)
-    return pa.RecordBatchReader.from_batches(schema, batches)
-
-
-def _batches(readers: Generator[pa.RecordBatchReader, None, None]) -> Generator[Any, None, None]:
-    """The schema first, then all batches; closing this closes the reader that is open, which closes DuckDB's result."""
-    with closing(readers) as all_readers:
-        first = True
-        for reader in all_readers:
-            if first:
-                yield reader.schema
-                first = False
-            yield from reader
-
-
-def _spilled(
-    schema: pa.Schema,
-    batches: list[pa.RecordBatch],
-    rest: Iterator[pa.RecordBatch],
-    folder: str,
-) -> pa.RecordBatchReader:
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    descriptor, path = tempfile.mkstemp(suffix=".arrow", dir=_scratch_or_temporary(folder))
-    os.close(descriptor)
-    try:
-        with pa.ipc.new_stream(path, schema) as writer:
-            while batches:
-                writer.write_batch(batches.pop(0))
-            for batch in rest:
-                writer.write_batch(batch)
-        return pa.ipc.open_stream(pa.OSFile(path))
-    except OSError as error:
-        raise IOManagerError(f"rows can't be kept in {path}: {error.strerror or error}") from error
-    finally:
-        # The open file stays readable without its name, and is gone with its last reader, however this process ends.
-        Path(path).unlink()
-
-
-def _scratch_or_temporary(folder: str) -> str | None:
-    """This process's scratch folder, or the system's if that can't be made (the database's folder may be read-only)."""
-    mine = Path(scratch_folder(folder))
-    try:
-        mine.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return str(mine)

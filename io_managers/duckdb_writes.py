@@ -51,8 +51,8 @@ from io_managers.duckdb_rows import conditions
 from io_managers.fingerprint import SLOT
 from io_managers.merging import merged_receipt, plan_merge
 from io_managers.partition_columns import has_key_column, partition_columns
+from io_managers.refusals import fenced
 from io_managers.schemas import type_differs
-from io_managers.staging import StagedRows, fenced
 from io_managers.workbench import quoted
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from assets_core.model.io_manager import Target
+    from io_managers.staging import StagedRows
     from io_managers.workbench import Workbench
 
 _WHOLE, _BY_KEY, _BY_COLUMNS = "whole", "key", "columns"
@@ -105,6 +106,7 @@ class _Transaction:
         make_tables(connection)
         self._names = {name.casefold(): name for name in table_names(connection)}
         self._own = own_tables(connection)
+        self._forgotten: set[str] = set()
 
     def write(self, members: Sequence[Member]) -> list[Published | PublishFailed]:
         outcomes: dict[int, Outcome] = {}
@@ -199,6 +201,7 @@ class _Transaction:
                 # Somebody dropped our table: the rows of all partitions went with it.
                 forget_table(self._connection, own.asset if own is not None else asset)
                 self._own.pop(folded, None)
+                self._forgotten.add(asset)
             return None
         if own is None:
             raise IOManagerError(
@@ -287,7 +290,7 @@ class _Transaction:
                         qualified(target.asset),
                         incoming if written.all() else incoming.filter(pa.array(written)),
                     )
-        before = commits if own is not None else {}
+        before = {} if target.asset in self._forgotten else commits
         return [
             self._merge_receipts(member, written[owners == i], before)
             for i, member in enumerate(members)

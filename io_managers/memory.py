@@ -16,8 +16,9 @@ from assets_core.model.io_manager import Published, PublishFailed, Staged, Write
 from assets_core.model.specs import Merge
 from io_managers.fingerprint import SLOT
 from io_managers.merging import ROW, merged_receipt, plan_merge
+from io_managers.refusals import append_needs_partitions, fenced
 from io_managers.schemas import conformed_table, joined_schema, wanted_schema
-from io_managers.staging import StagedRows, append_needs_partitions, fenced, staged_rows, take_in
+from io_managers.staging import StagedRows, staged_rows, take_in
 from io_managers.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -153,10 +154,11 @@ class MemoryIOManager:
         schema = rows.schema if swaps else joined_schema(asset.schema, rows.schema, target.asset)
         written = self._merge(asset, request, rows, schema) if merges else None
         receipts = []
-        for position, one in enumerate(request.slices):
+        for position, (one, batches) in enumerate(
+            zip(request.slices, rows.by_slice(), strict=True)
+        ):
             facts, previous = rows.facts[position], asset.commits.get(one.key)
             if written is None:
-                batches = rows.of_slice(position)
                 asset.rows[one.key] = pa.Table.from_batches(batches, schema=rows.schema)
             receipts.append(
                 WriteReceipt(one.id, facts.rows, facts.bytes, facts.data_version, rows.schema_hash)

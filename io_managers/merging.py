@@ -41,11 +41,6 @@ class MergePlan:
     gone: NDArray[np.int64]
     written: NDArray[np.bool_]
 
-    @property
-    def changes_nothing(self) -> bool:
-        """True if every staged row is there already, or is older than what is there."""
-        return not self.written.any()
-
 
 def plan_merge(
     bench: Workbench,
@@ -93,14 +88,11 @@ def merged_receipt(
     wrote since. So a merge that changed something has a version of its own, one that changed nothing keeps the previous one.
     """
     facts = rows.facts[position]
-    unchanged = not changed and previous is not None
-    if unchanged and previous is not None:
+    if previous is not None and not changed:
         version = previous.data_version
     else:
         version = version_after(facts.data_version, token)
-    return WriteReceipt(
-        partition_id, facts.rows, facts.bytes, version, rows.schema_hash, unchanged=unchanged
-    )
+    return WriteReceipt(partition_id, facts.rows, facts.bytes, version, rows.schema_hash)
 
 
 def _hashable_stream(stream: pa.RecordBatchReader) -> pa.RecordBatchReader:

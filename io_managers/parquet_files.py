@@ -1,87 +1,37 @@
-"""Assets as Parquet files below one folder, one file per partition: `ParquetIOManager`. Where they lie is `parquet_layout`'s business.
+"""Assets as Parquet files below one folder, one file per partition: `ParquetIOManager`.
 
-Theory of operation
--------------------
-`stage` writes each partition's complete file, token and epoch in its footer, to `<root>/.partita/<token>/`, and syncs it. `publish`
-locks the partition's folder (an `flock` on the folder itself: no lock file litters), reads the footer that is there, refuses if that
-has the same or a higher epoch, renames the staged file over it, and syncs the folder. So at any instant the path holds the old file
-or the new one, whole, with the token of who wrote it; a reader that has the old file open keeps it. Killed before the rename, the old
-file stands and the staged one is found by its token; killed after, `published` finds the token.
-
-Reads open the paths of the asked partitions, never a glob.
-
-A merge is a new file: what was there without the replaced rows, then the rows that are written. It can't be staged, because what is
-there may change until it is published; so it is written under the lock. Merging into one of many files is not offered: a key may lie
-in another partition's file.
+Where they lie is `parquet_layout`'s business, how they are written and replaced `parquet_writes`'s. Reads open the paths of the asked
+partitions, never a glob. What reads or writes rows is imported when rows are read or written: a manager that is made, asked for its
+place, or asked what is lost while nothing happened, loads none of it.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from assets_core.model.errors import DefinitionError, InternalError, IOManagerError, PartitaError
-from assets_core.model.io_manager import Published, PublishFailed, Staged, WriteReceipt
+from assets_core.model.errors import DefinitionError, IOManagerError, PartitaError
+from assets_core.model.io_manager import Published, PublishFailed, Staged
 from assets_core.model.specs import Merge
-from io_managers.merging import merged_receipt, plan_merge
-from io_managers.parquet_layout import (
-    STAGE,
-    asset_folder,
-    check_owner,
-    footer_fields,
-    partition_file,
-    partition_folder,
-    read_footer,
-)
-from io_managers.parquet_rows import (
-    batches_of,
-    chained,
-    numbered,
-    schema_of,
-    sync,
-    without,
-    write_file,
-)
-from io_managers.schemas import joined_schema, wanted_schema
-from io_managers.staging import (
-    StagedRows,
-    append_needs_partitions,
-    fenced,
-    remove_stage,
-    stage_folder,
-    take_in,
-)
-from io_managers.workbench import BATCH_ROWS, Workbench, sweep_scratch
+from io_managers.parquet_layout import STAGE, asset_folder, partition_file, read_footer
+from io_managers.parquet_notes import Note, file_mark, read_note, token_mark, write_note
+from io_managers.refusals import append_needs_partitions, first_line, reading_from, stream_from
+from io_managers.workbench import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import pyarrow as pa
 
     from assets_core.model.io_manager import (
-        PartitionSlice,
         ReadRequest,
         Recorded,
         StageRequest,
         Target,
+        WriteReceipt,
     )
-    from io_managers.parquet_layout import Footer
-
-
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """Staged content: one complete file per slice, in order. A merge has none: its `rows` wait to be merged."""
-
-    rows: StagedRows | None
-    schema: pa.Schema
-    paths: tuple[str, ...]
-    receipts: tuple[WriteReceipt, ...]
+    from io_managers.parquet_writes import ParquetWriter
 
 
 class ParquetIOManager:
@@ -130,6 +80,9 @@ class ParquetIOManager:
         """A stream that opens one file after the other. A file that is replaced meanwhile is read whole-old or whole-new."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
+        from io_managers.parquet_rows import batches_of, schema_of  # noqa: PLC0415 - see the module's first lines
+        from io_managers.schemas import joined_schema, wanted_schema  # noqa: PLC0415 - same
+
         asset = request.target.asset
         paths = [partition_file(self.root, request.target, one) for one in request.slices]
         whole = pa.schema([])
@@ -147,9 +100,11 @@ class ParquetIOManager:
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in and write each partition's file to the stage. Raises DataError, IOManagerError."""
+        from io_managers.staging import remove_stage, take_in  # noqa: PLC0415 - see the module's first lines
+
         rows = take_in(self._bench, request, stream, self._stage)
         try:
-            content = self._write_staged(request, rows)
+            content = self._writer().write_staged(request, rows)
         except BaseException:
             remove_stage(self._stage, request.token)
             raise
@@ -159,9 +114,13 @@ class ParquetIOManager:
         """The staged rows, any number of times."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        files = _files(staged)
+        from io_managers.parquet_rows import batches_of  # noqa: PLC0415 - see the module's first lines
+        from io_managers.parquet_writes import staged_files  # noqa: PLC0415 - same
+
+        files = staged_files(staged)
         if files.rows is not None:
-            return files.rows.visible().to_reader()
+            with reading_from(self._stage):
+                return stream_from(self._stage, files.rows.visible().to_reader())
         batches = batches_of(files.paths, files.schema)
         return pa.RecordBatchReader.from_batches(files.schema, batches)
 
@@ -170,18 +129,19 @@ class ParquetIOManager:
         import duckdb  # noqa: PLC0415 - heavy
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
+        from io_managers.parquet_rows import sync  # noqa: PLC0415 - see the module's first lines
+
+        writer = self._writer()
         grown: set[str] = set()
         answers: list[Published | PublishFailed] = []
         for one in staged:
             try:
-                answers.append(self._publish_one(one, grown))
+                answers.append(writer.publish(one, grown))
             except PartitaError as error:
                 answers.append(PublishFailed(error.message, error.hint, code=error.code))
             except (OSError, pa.ArrowException, duckdb.Error) as error:
-                text = str(error).strip().split("\n", 1)[0]
-                answers.append(
-                    PublishFailed(f"{self.location(one.request.target)} can't be written: {text}")
-                )
+                where = self.location(one.request.target)
+                answers.append(PublishFailed(f"{where} can't be written: {first_line(error)}"))
             finally:
                 self.discard(one)
         for folder in grown:
@@ -201,206 +161,62 @@ class ParquetIOManager:
 
     def discard(self, staged: Staged) -> None:
         """Remove the staged files."""
+        from io_managers.staging import remove_stage  # noqa: PLC0415 - see the module's first lines
+
         remove_stage(self._stage, staged.request.token)
 
     def discard_leftovers(self, token: str, target: Target) -> None:  # noqa: ARG002 - the port's; one stage serves all assets
         """Remove what an attempt left in the stage, and the scratch files of dead processes."""
+        from io_managers.staging import remove_stage  # noqa: PLC0415 - see the module's first lines
+        from io_managers.workbench import sweep_scratch  # noqa: PLC0415 - same
+
         remove_stage(self._stage, token)
         sweep_scratch(self._stage)
 
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
-        """Partitions without a file: one stat each, no file is opened. A file that was replaced by hand is not noticed."""
+        """Partitions without a file, or whose footer has another token: one stat each while files and state are as compared last.
+
+        Else the footers of what changed since are read.
+        """
         if not recorded.count:
             return frozenset()
-        if not os.path.isdir(asset_folder(self.root, target.asset)):  # noqa: PTH112 - as below
+        if not os.path.isdir(asset_folder(self.root, target.asset)):  # noqa: PTH112 - on the path of every no-op run
             return frozenset(recorded.ids())
-        exists = os.path.exists
-        return frozenset(
-            id_
-            for id_, one in zip(recorded.ids(), recorded.slices(), strict=True)
-            if not exists(partition_file(self.root, target, one))
+        ids = recorded.ids()
+        paths = [partition_file(self.root, target, one) for one in recorded.slices()]
+        marks = [file_mark(path) for path in paths]
+        note = read_note(self.root, target.asset) or Note("", {}, {})
+        missing = frozenset(id_ for id_, mark in zip(ids, marks, strict=True) if mark is None)
+        if note.basis == recorded.basis and all(
+            mark is None or note.files.get(id_) == mark
+            for id_, mark in zip(ids, marks, strict=True)
+        ):
+            return missing
+        return missing | self._compared(
+            target, recorded, note, dict(zip(paths, marks, strict=True))
         )
 
-    def _write_staged(self, request: StageRequest, rows: StagedRows) -> _Files:
-        receipts = tuple(
-            WriteReceipt(one.id, facts.rows, facts.bytes, facts.data_version, rows.schema_hash)
-            for one, facts in zip(request.slices, rows.facts, strict=True)
-        )
-        if isinstance(request.target.write, Merge):
-            return _Files(rows, rows.schema, (), receipts)
-        folder = self._staging(request)
-        paths = []
-        for position, (one, receipt) in enumerate(zip(request.slices, receipts, strict=True)):
-            path = f"{folder}{os.sep}{position}.tmp"
-            fields = footer_fields(request, one, receipt)
-            write_file(path, rows.schema, rows.of_slice(position), fields)
-            paths.append(path)
-        return _Files(None, rows.schema, tuple(paths), receipts)
-
-    def _staging(self, request: StageRequest) -> str:
-        """This attempt's folder in the stage, made if it isn't there."""
-        folder = stage_folder(self._stage, request.token)
-        try:
-            if not os.path.isdir(self.root):  # noqa: PTH112 - once per step
-                os.mkdir(self.root)  # noqa: PTH102 - only this level: a mistyped or unmounted path is not filled silently
-            os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as above
-        except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
-            parent = Path(self.root).parent
-            what = (
-                f"{self.root} is a file"
-                if Path(self.root).is_file()
-                else f"there is no folder {parent}"
-            )
-            raise IOManagerError(
-                f"{self.root} can't be written: {what}",
-                hint=f"make it with: mkdir -p '{parent}', or correct the path of the ParquetIOManager",
-            ) from error
-        except OSError as error:
-            raise IOManagerError(
-                f"{self.root} can't be written: {error.strerror or error}"
-            ) from error
-        return folder
-
-    def _publish_one(self, staged: Staged, grown: set[str]) -> Published | PublishFailed:
-        request, files = staged.request, _files(staged)
-        pairs = [(one, partition_file(self.root, request.target, one)) for one in request.slices]
-        # All fences are read before the first rename, so that a step that comes late changes none of its partitions. Each is
-        # read again under its lock: a newer attempt may publish in between, and then owns what this one began.
-        for one, path in pairs:
-            refusal = _refusal(request, one, read_footer(path), path)
-            if refusal is not None:
-                return refusal
-        receipts = []
-        for position, (one, path) in enumerate(pairs):
-            folder = partition_folder(self.root, request.target, one)
-            with _locked_folder(folder, grown) as descriptor:
-                there = read_footer(path)
-                refusal = _refusal(request, one, there, path)
-                if refusal is not None:
-                    return refusal
-                if there is not None and there.token == request.token:
-                    receipts.append(there.receipt)
+    def _compared(
+        self, target: Target, recorded: Recorded, note: Note, marks: dict[str, int | None]
+    ) -> frozenset[int]:
+        """Ids whose file has another token than the recorded one; what has the right one is noted."""
+        tokens, other = recorded.tokens(), set()
+        files: dict[int, int] = {}
+        token_marks: dict[int, int] = {}
+        for id_, (path, mark) in zip(recorded.ids(), marks.items(), strict=True):
+            if mark is None:
+                continue
+            token = token_mark(tokens.get(id_))
+            if (note.files.get(id_), note.tokens.get(id_)) != (mark, token):
+                footer = read_footer(path)
+                if footer is None or footer.token != tokens.get(id_):
+                    other.add(id_)
                     continue
-                source, receipt = self._ready(staged, position, there, path)
-                size = os.stat(source).st_size  # noqa: PTH116 - once per partition
-                os.replace(source, path)  # noqa: PTH105 - the atomic act, by its POSIX name
-                os.fsync(descriptor)
-            receipts.append(_sized(receipt, size))
-        if files.rows is None and len(receipts) != len(files.paths):
-            raise InternalError(f"{request.target.asset}: a partition was left out of a publish")
-        return Published(tuple(receipts))
+            files[id_], token_marks[id_] = mark, token
+        write_note(self.root, target.asset, Note(recorded.basis, files, token_marks))
+        return frozenset(other)
 
-    def _ready(
-        self, staged: Staged, position: int, there: Footer | None, path: str
-    ) -> tuple[str, WriteReceipt]:
-        """The complete file to put in place, and its receipt."""
-        files = _files(staged)
-        if files.rows is None:
-            return files.paths[position], files.receipts[position]
-        return self._merged(staged.request, files.rows, there, path)
+    def _writer(self) -> ParquetWriter:
+        from io_managers.parquet_writes import ParquetWriter  # noqa: PLC0415 - see the module's first lines
 
-    def _merged(
-        self, request: StageRequest, rows: StagedRows, there: Footer | None, path: str
-    ) -> tuple[str, WriteReceipt]:
-        """Write the file of a merge. Called with the partition's lock."""
-        import pyarrow as pa  # noqa: PLC0415 - heavy
-
-        write, (one,) = request.target.write, request.slices
-        if not isinstance(write, Merge):
-            raise InternalError(f"{request.target.asset} does not merge")
-        schema, gone = rows.schema, np.zeros(0, dtype=np.int64)
-        staged = rows.visible()
-        written = np.ones(staged.num_rows, dtype=bool)
-        if there is not None:
-            old_schema = schema_of(path, request.target, one)
-            schema = joined_schema(old_schema, rows.schema, request.target.asset)
-            if staged.num_rows:
-                old = numbered(path, schema)
-                plan = plan_merge(self._bench, write, staged, old, schema.names)
-                gone, written = plan.gone, plan.written
-        receipt = merged_receipt(
-            one.id,
-            rows,
-            0,
-            request.token,
-            there.receipt if there is not None else None,
-            changed=bool(written.any()),
-        )
-        old_batches = without(path, schema, gone) if there else iter(())
-        new_batches = staged.filter(pa.array(written)).to_batches(max_chunksize=BATCH_ROWS)
-        merged = f"{self._staging(request)}{os.sep}merged.tmp"
-        fields = footer_fields(request, one, receipt)
-        write_file(merged, schema, chained(old_batches, new_batches, schema), fields)
-        return merged, receipt
-
-
-def _files(staged: Staged) -> _Files:
-    if not isinstance(staged.content, _Files):
-        raise InternalError(f"rows of {staged.request.target.asset} were staged elsewhere")
-    return staged.content
-
-
-def _refusal(
-    request: StageRequest, one: PartitionSlice, there: Footer | None, path: str
-) -> PublishFailed | None:
-    if there is None:
-        return None
-    check_owner(path, there, request.target, one)
-    if there.token == request.token or there.epoch < request.epoch:
-        return None
-    shown = f" {one.key}" if one.key else ""
-    return fenced(f"{request.target.asset}{shown}", request.epoch, there.epoch)
-
-
-def _sized(receipt: WriteReceipt, size: int) -> WriteReceipt:
-    return WriteReceipt(
-        receipt.partition_id,
-        receipt.rows,
-        size,
-        receipt.data_version,
-        receipt.schema_hash,
-        receipt.unchanged,
-    )
-
-
-@contextmanager
-def _locked_folder(folder: str, grown: set[str]) -> Iterator[int]:
-    """The folder's descriptor, locked; the folder is made if it isn't there, and then its parents are added to `grown`."""
-    descriptor = _lock_folder(folder, grown)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _lock_folder(folder: str, grown: set[str]) -> int:
-    while True:
-        _make_folder(folder, grown)
-        try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # somebody removed it at this moment
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # A folder that was removed and made again while we waited is another one, with a lock of its own.
-            if os.stat(folder).st_ino == os.fstat(descriptor).st_ino:  # noqa: PTH116 - descriptor and path alike
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _make_folder(folder: str, grown: set[str]) -> None:
-    parent = os.path.dirname(folder)  # noqa: PTH120 - text in, text out
-    try:
-        os.mkdir(folder)  # noqa: PTH102 - one level at a time, to know which parents to sync
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        _make_folder(parent, grown)
-        _make_folder(folder, grown)
-        return
-    grown.add(parent)
+        return ParquetWriter(self.root, self._stage, self._bench)

@@ -73,7 +73,6 @@ def footer_fields(
         f"{_FIELD}rows": str(receipt.rows),
         f"{_FIELD}data_version": receipt.data_version,
         f"{_FIELD}schema_hash": receipt.schema_hash,
-        f"{_FIELD}unchanged": "true" if receipt.unchanged else "false",
     }
 
 
@@ -87,21 +86,20 @@ def read_footer(path: str) -> Footer | None:
         found = pq.read_metadata(path).metadata or {}
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
-    fields = {
-        name.decode().removeprefix(_FIELD): value.decode("utf-8", "surrogatepass")
-        for name, value in found.items()
-        if name.startswith(_FIELD.encode())
-    }
     try:
+        fields = {
+            name.decode().removeprefix(_FIELD): value.decode("utf-8", "surrogatepass")
+            for name, value in found.items()
+            if name.startswith(_FIELD.encode())
+        }
         receipt = WriteReceipt(
             partition_id=int(fields["id"]),
             rows=int(fields["rows"]),
             bytes=size,
             data_version=fields["data_version"],
             schema_hash=fields["schema_hash"],
-            unchanged=fields["unchanged"] == "true",
         )
         return Footer(
             fields["asset"], fields["partition"], int(fields["epoch"]), fields["token"], receipt

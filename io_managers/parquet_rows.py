@@ -80,7 +80,7 @@ def schema_of(path: str, target: Target, one: PartitionSlice) -> pa.Schema:
         raise IOManagerError(
             f"{target.asset}{shown} is not there: no file {path}", hint="materialize it first"
         ) from None
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
     if schema.names == [_PLACEHOLDER]:
         return pa.schema([])
@@ -104,7 +104,7 @@ def batches_of(paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBat
                 columns = [name for name in here.names if name.casefold() in wanted]
                 for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
                     yield conformed(batch.replace_schema_metadata(None), schema)
-        except (OSError, pa.ArrowInvalid) as error:
+        except (OSError, pa.ArrowException) as error:
             raise unreadable(path, error) from error
 
 

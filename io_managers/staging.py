@@ -14,8 +14,8 @@ anything is wrong, or the stream breaks, nothing stays behind.
 
 from __future__ import annotations
 
+import logging
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from assets_core.model.errors import DataError, InternalError, IOManagerError
-from assets_core.model.io_manager import PARTITION_COLUMN, PublishFailed
-from assets_core.model.specs import Append, Merge, OnDuplicate, OutOfRange, Replace
+from assets_core.model.io_manager import PARTITION_COLUMN
+from assets_core.model.specs import Merge, OnDuplicate, OutOfRange, Replace
 from io_managers.fingerprint import SLOT, SliceFacts, hashable, schema_hash, slice_facts
 from io_managers.partition_columns import (
     SliceMatcher,
@@ -33,6 +33,7 @@ from io_managers.partition_columns import (
     partitions_text,
 )
 from io_managers.paths import path_segment
+from io_managers.slicing import by_slot
 from io_managers.workbench import BATCH_ROWS, SPILL_BYTES, Workbench, quoted
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from assets_core.model.io_manager import Staged, StageRequest, Target
+    from assets_core.model.io_manager import Staged, StageRequest
 
+_log = logging.getLogger(__name__)
 _ROW = "_partita_row"
 _RESERVED = "_partita"
 _FILE = "rows.arrow"
@@ -76,17 +78,13 @@ class StagedRows:
         table = self.open()
         return table.drop_columns([SLOT]) if SLOT in table.column_names else table
 
-    def of_slice(self, position: int) -> Iterator[pa.RecordBatch]:
-        """The rows of one slice, batch by batch."""
-        import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+    def by_slice(self) -> Iterator[Iterator[pa.RecordBatch]]:
+        """The rows of each slice, in the request's order, batch by batch; within a slice in the order they came.
 
-        for batch in self.open().to_batches(max_chunksize=BATCH_ROWS):
-            if len(self.facts) == 1:
-                yield batch
-                continue
-            mine = pc.equal(batch.column(batch.schema.get_field_index(SLOT)), position)
-            if pc.any(mine).as_py():
-                yield batch.filter(mine).drop_columns([SLOT])
+        Row numbers are sorted once for all slices; rows themselves are copied only as they are handed out.
+        """
+        batches = self.open().to_batches(max_chunksize=BATCH_ROWS)
+        yield from by_slot(batches, len(self.facts))
 
 
 def take_in(
@@ -139,34 +137,22 @@ def staged_rows(staged: Staged) -> StagedRows:
     return staged.content
 
 
-def fenced(what: str, epoch: int, newest: int) -> PublishFailed:
-    """The refusal of an attempt that a newer one has overtaken. `what` is the asset and partition."""
-    return PublishFailed(
-        f"{what}: attempt {epoch} came after attempt {newest} had been published, and changes nothing",
-        hint="nothing to do if the newer attempt was yours; if the state was started anew, remove the stored rows as well",
-        fenced=True,
-    )
-
-
-def append_needs_partitions(target: Target) -> str | None:
-    """The reason why an unpartitioned asset can't append, whatever the destination; None if that's not what it does."""
-    if isinstance(target.write, Append) and not target.partitioned:
-        return (
-            "Append needs partitions: without them nothing tells one load from another, and a re-run would add its rows again;"
-            " use Replace, or Merge with keys"
-        )
-    return None
-
-
 def stage_folder(folder: str, token: str) -> str:
     """Where an attempt with this token keeps what it stages on disk."""
     return str(Path(folder, path_segment(token)))
 
 
 def remove_stage(folder: str, token: str) -> None:
-    """Remove what an attempt with this token staged on disk; fine if there is nothing."""
-    with suppress(FileNotFoundError, NotADirectoryError):
+    """Remove what an attempt with this token staged on disk; fine if there is nothing. What can't be removed is logged.
+
+    It is no error: this may follow a publish, whose answer must not be lost, and what stays is nobody's rows.
+    """
+    try:
         shutil.rmtree(stage_folder(folder, token))
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        _log.warning("staged rows can't be removed: %s", error)
 
 
 class _Judge:
@@ -483,8 +469,6 @@ def _rows(count: int) -> str:
 
 __all__ = [
     "StagedRows",
-    "append_needs_partitions",
-    "fenced",
     "plain_type",
     "remove_stage",
     "stage_folder",

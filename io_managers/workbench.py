@@ -8,8 +8,8 @@ manager's rule as well.
 from __future__ import annotations
 
 import os
-import shutil
-from contextlib import contextmanager
+import re
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-_SCRATCH = "process-"
+_SCRATCH = re.compile(r"process-(?P<process>\d+)(-.*)?")
 
 SPILL_BYTES = 64 * 2**20
 """More Arrow bytes than this wait on disk instead of in memory."""
@@ -103,19 +103,31 @@ class Workbench:
 
 def scratch_folder(folder: str) -> str:
     """This process's own folder below `folder`, not made yet; `sweep_scratch` knows it by its name when the process is dead."""
-    return str(Path(folder, f"{_SCRATCH}{os.getpid()}"))
+    return str(Path(folder, f"process-{os.getpid()}"))
+
+
+def scratch_prefix() -> str:
+    """How the names of this process's own scratch files begin, which `sweep_scratch` knows as well."""
+    return f"process-{os.getpid()}-"
 
 
 def sweep_scratch(folder: str) -> None:
-    """Remove what the workbenches of dead processes left below `folder`."""
+    """Remove what dead processes left below `folder` for a while of their own."""
+    import shutil  # noqa: PLC0415 - loads every compression there is
+
     try:
         entries = list(Path(folder).iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
-        number = entry.name.removeprefix(_SCRATCH)
-        if entry.name.startswith(_SCRATCH) and number.isdigit() and not _is_alive(int(number)):
+        found = _SCRATCH.fullmatch(entry.name)
+        if found is None or _is_alive(int(found["process"])):
+            continue
+        if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                entry.unlink()
 
 
 def _is_alive(process: int) -> bool:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from assets_core.model.io_manager import IOManager
+    from partitions.definitions import Partitions
 
 __all__ = ["Definitions", "DefinitionsError", "Resolved", "ResolvedCheck"]
 
@@ -135,6 +136,7 @@ class _Resolver:
         self._checks: list[AssetCheck] = []
         self._flawed: set[str] = set()
         self._files = SourceFiles()
+        self._partitions: dict[str, Partitions] = {}
         self._io_managers = dict(definitions.io_managers)
         if default is not None:
             self._io_managers.setdefault(DEFAULT_IO_MANAGER, default)
@@ -158,6 +160,7 @@ class _Resolver:
         checks = self._resolve_checks()
         config = self._resolve_config(parameters)
         self._problems.raise_any()
+        self._partitions = {key: partitions_of(asset) for key, asset in self._assets.items()}
         fingerprints = {
             key: self._fingerprint(asset, config.get(key)) for key, asset in self._assets.items()
         }
@@ -449,7 +452,7 @@ class _Resolver:
             lookback=asset.lookback,
             closed_after=asset.closed_after,
             code_version=fingerprint.version,
-            deps_version=deps_version(asset, dependencies),
+            deps_version=deps_version(asset, dependencies, self._partitions),
             defined_in=defined_in(asset.function),
         )
 

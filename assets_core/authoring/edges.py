@@ -11,11 +11,13 @@ from assets_core.authoring.problems import kind_of
 from assets_core.authoring.rules import dimensions, time_kind
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import Target
-from partitions.definitions import SINGLE
-from partitions.mappings import choose_mapping
+from partitions.definitions import SINGLE, StaticPartitions
+from partitions.keyed_mappings import All, Identity
+from partitions.mappings import LastN, choose_mapping
+from partitions.multi import MultiPartitions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from assets_core.authoring.decorators import Asset
     from assets_core.model.specs import Dependency, Input, PartitionBy
@@ -25,6 +27,20 @@ if TYPE_CHECKING:
 _DIGEST_LENGTH: Final = 16
 # Any instant will do to ask whether a mapping fits two definitions; this one makes most indexes empty, and so the answer quick.
 _SOME_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _extent(mapping: PartitionMapping, upstream: Partitions) -> list[object]:
+    if isinstance(mapping, Identity):
+        return []
+    if isinstance(upstream, MultiPartitions):
+        return [_extent(mapping, dimension) for _, dimension in upstream.dimensions]
+    if isinstance(upstream, StaticPartitions):
+        return list(upstream.keys)
+    # Windows that overlap are the same whatever the bounds; a window of the last N is cut at the start.
+    start, end = getattr(upstream, "start", None), getattr(upstream, "end", None)
+    if isinstance(mapping, All):
+        return [start, end]
+    return [start] if isinstance(mapping, LastN) else []
 
 
 def partitions_of(asset: Asset) -> Partitions:
@@ -71,8 +87,17 @@ def target_of(asset: Asset) -> Target:
     )
 
 
-def deps_version(asset: Asset, dependencies: Iterable[Dependency]) -> str:
-    """Identifies an asset's edges, mappings and partition space; the order of parameters is no difference."""
-    edges = sorted([edge.text(), edge.allow_missing] for edge in dependencies)
+def deps_version(
+    asset: Asset, dependencies: Iterable[Dependency], definitions: Mapping[str, Partitions]
+) -> str:
+    """Identifies an asset's edges, mappings and partition space; the order of parameters is no difference.
+
+    `definitions` are the partition definitions of all assets. Where one decides which partitions a mapping reads (`All` of them, or of
+    the keys of a dimension), its bounds or keys count: a partition that is no longer read leaves no trace in the state.
+    """
+    edges = sorted(
+        [edge.text(), edge.allow_missing, _extent(edge.mapping, definitions[edge.upstream])]
+        for edge in dependencies
+    )
     parts = [edges, partitions_of(asset).space, ordered_partition_by(asset)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_DIGEST_LENGTH]

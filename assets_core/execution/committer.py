@@ -1,4 +1,4 @@
-"""Publishing what is staged, grouped per destination, and recording it: data first, record second, both atomic."""
+"""Publishing what a group of steps staged, and what is to be recorded of it. Recording is the runner's next act."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from assets_core.model.io_manager import Published, PublishFailed
 from assets_core.model.records import AttemptFailed, StepSucceeded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from assets_core.execution.worker import Attempt, Produced
-    from assets_core.model.io_manager import IOManager, Staged
+    from assets_core.model.io_manager import IOManager, Staged, WriteReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,41 +29,53 @@ class Done:
         return self.produced.staged
 
 
-def publish_group(
-    done: Sequence[Done], managers: Mapping[str, IOManager]
-) -> list[StepSucceeded | AttemptFailed]:
-    """Publish a group and say what to record for each member, in order. `managers` holds each asset's IO manager.
+def publish_group(manager: IOManager, done: Sequence[Done]) -> list[StepSucceeded | AttemptFailed]:
+    """Publish what one asset's steps staged, as one group, and say what to record for each, in order.
 
-    Members of one destination are published together; a member that is refused fails alone, and its failure is final for this
-    attempt only (`final` is left to the caller's retry policy).
+    A step that could not be published is looked for at its destination first: a reply may have been lost after the rows were written.
+    A failure is `final` for this attempt; whether there is another one is the caller's decision.
     """
-    answers: dict[str, Published | PublishFailed] = {}
-    by_manager: dict[int, list[Done]] = {}
-    for one in done:
-        if one.staged is not None:
-            by_manager.setdefault(id(managers[one.attempt.asset]), []).append(one)
-    for members in by_manager.values():
-        manager = managers[members[0].attempt.asset]
-        staged = [one.staged for one in members if one.staged is not None]
-        for one, answer in zip(members, manager.publish(staged), strict=True):
-            answers[one.attempt.token] = answer
-    return [_outcome(one, answers.get(one.attempt.token)) for one in done]
+    waiting = [one for one in done if one.staged is not None]
+    answers = manager.publish([one.staged for one in waiting if one.staged is not None])
+    by_step = {one.attempt.step_id: answer for one, answer in zip(waiting, answers, strict=True)}
+    return [_outcome(manager, one, by_step.get(one.attempt.step_id)) for one in done]
 
 
-def _outcome(one: Done, answer: Published | PublishFailed | None) -> StepSucceeded | AttemptFailed:
-    if isinstance(answer, PublishFailed):
-        return AttemptFailed(
-            step_id=one.attempt.step_id,
-            epoch=one.attempt.epoch,
-            message=f"{answer.message} ({answer.hint})" if answer.hint else answer.message,
-            traceback="",
-            final=True,
-            checks=one.produced.checks,
-            code=answer.code,
-        )
-    receipts = answer.receipts if answer is not None else ()
+def _outcome(
+    manager: IOManager, one: Done, answer: Published | PublishFailed | None
+) -> StepSucceeded | AttemptFailed:
+    receipts: tuple[WriteReceipt, ...] = ()
+    if isinstance(answer, Published):
+        receipts = answer.receipts
+    elif isinstance(answer, PublishFailed):
+        receipts, complete = _found(manager, one, answer)
+        if not complete:
+            return _failure(one, answer, unknown=bool(receipts))
     given = one.produced.data_version
     if given is not None:
         # Marked, so that text chosen by a person never equals a content hash.
         receipts = tuple(replace(receipt, data_version=f"given:{given}") for receipt in receipts)
     return StepSucceeded(one.attempt.step_id, one.attempt.epoch, receipts, one.produced.checks)
+
+
+def _found(
+    manager: IOManager, one: Done, failed: PublishFailed
+) -> tuple[tuple[WriteReceipt, ...], bool]:
+    """What the destination has of a step whose publishing failed, and whether that is all of it."""
+    if failed.fenced or one.staged is None:
+        return (), False
+    receipts = manager.published(one.staged.request)
+    return receipts, len(receipts) == len(one.staged.request.slices)
+
+
+def _failure(one: Done, answer: PublishFailed, *, unknown: bool) -> AttemptFailed:
+    return AttemptFailed(
+        step_id=one.attempt.step_id,
+        epoch=one.attempt.epoch,
+        message=f"{answer.message} ({answer.hint})" if answer.hint else answer.message,
+        traceback="",
+        final=True,
+        checks=one.produced.checks,
+        code=answer.code,
+        unknown=unknown,
+    )

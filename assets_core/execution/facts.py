@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from assets_core.execution.slices import ids_of, slices_of
 from assets_core.model.io_manager import Recorded
 from assets_core.model.records import AssetVersions
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from assets_core.authoring.outline import Outline
-    from assets_core.model.records import PartitionColumns
+    from assets_core.model.records import StateSnapshot
     from assets_core.model.specs import AssetSpec
     from assets_core.state.store import StateStore
     from partitions.definitions import PartitionIndex
@@ -46,7 +48,7 @@ def gather_facts(
 
     def lost_of(key: str) -> frozenset[int]:
         spec = outline.graph.spec(key)
-        return _lost(outline, store, spec, indexes[key], state.partitions[key])
+        return _lost(outline, store, spec, indexes[key], state)
 
     lost = OnDemand(outline.graph.specs, lost_of) if verify else {}
     return Facts(graph=outline.graph, indexes=indexes, state=state, lost=lost, now=now)
@@ -92,9 +94,11 @@ def _lost(
     store: StateStore,
     spec: AssetSpec,
     index: PartitionIndex,
-    columns: PartitionColumns,
+    state: StateSnapshot,
 ) -> frozenset[int]:
-    if not columns.has_data.any():
+    columns = state.partitions[spec.key]
+    count = int(np.count_nonzero(columns.has_data))
+    if not count:
         return frozenset()
 
     # Only what this instant's index still has: a partition that left the definition is nobody's loss.
@@ -104,10 +108,12 @@ def _lost(
         return [int(slot) for slot in slots[slots >= 0]]
 
     recorded = Recorded(
-        count=int(columns.has_data.sum()),
+        count=count,
         ids=lambda: ids_of(index, believed()),
         slices=lambda: slices_of(index, believed()),
         tokens=lambda: store.tokens(spec.key, spec.partitions.space),
+        # The newest success says that nothing was added or replaced since; the definition, which of them are asked about.
+        basis=f"{state.state_id} {int(columns.seq.max())} {count} {spec.partitions!r}",
     )
     return outline.manager(spec.key).lost(outline.target(spec.key), recorded)
 

@@ -12,8 +12,9 @@ from assets_core.authoring.definitions import Definitions
 from assets_core.execution.facts import gather_facts, intern_partition_keys
 from assets_core.execution.runner import Effects, Runner, RunRequest
 from assets_core.model.errors import UserCodeError
-from assets_core.model.records import RunKind, RunStatus
+from assets_core.model.records import RunKind
 from assets_core.planning.planner import PlanRequest, plan_run
+from partitions.definitions import PartitionKind
 from partitions.ranges import parse_range
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def materialize(
         chosen = {
             key: parse_range(partitions, facts.indexes[key], instant)
             for key in resolved.graph.order
-            if partitions is not None and facts.indexes[key].key(0)
+            if partitions is not None
+            and resolved.graph.spec(key).partitions.kind is not PartitionKind.SINGLE
         }
         plan = plan_run(facts, PlanRequest(resolved.graph.order, chosen))
         effects = Effects(
@@ -76,7 +78,7 @@ def materialize(
         )
     finally:
         store.close()
-    if raise_on_error and summary.status is not RunStatus.SUCCEEDED:
+    if raise_on_error and summary.failures:
         first = summary.failures[0]
         raise UserCodeError(first.message, frames=first.traceback)
     return summary

@@ -70,16 +70,39 @@ class OutputStream:
                 hint="an iterator must yield pyarrow RecordBatches",
             )
         return pa.RecordBatchReader.from_batches(
-            first.schema, self._watched(_chain(first, batches))
+            first.schema, self._watched(_chain(first, batches), first.schema)
         )
 
-    def _watched(self, batches: Iterable[object]) -> Iterator[pa.RecordBatch]:
+    def _watched(
+        self, batches: Iterable[object], schema: pa.Schema | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The batches as they come; what the user's code raises or gets wrong on the way is kept."""
         try:
             for batch in batches:
-                yield from batch.to_batches() if hasattr(batch, "to_batches") else (batch,)
+                for part in batch.to_batches() if hasattr(batch, "to_batches") else (batch,):
+                    if schema is not None:
+                        _require_batch(part, schema)
+                    yield part
         except Exception as error:
             self.error = error
             raise
+
+
+def _require_batch(part: object, schema: pa.Schema) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    if not isinstance(part, pa.RecordBatch):
+        raise TypeError(
+            f"an iterator must yield pyarrow RecordBatches, this one yielded {_a(type(part).__name__)}"
+        )
+    if not part.schema.equals(schema):
+        raise TypeError(
+            f"all batches must have the columns of the first, {_columns(schema)}; a later one has {_columns(part.schema)}"
+        )
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
 
 
 def user_error(asset: str, error: BaseException) -> UserCodeError:

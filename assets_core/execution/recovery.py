@@ -2,7 +2,9 @@
 
 Data is published before its success is recorded, so a step that was RUNNING when its process died is in one of two states: its
 token is at the destination, then the state is rolled forward; or it isn't, then nothing is visible, what was staged is thrown
-away, and the step is ABANDONED, to be planned again like any stale partition.
+away, and the step is ABANDONED, to be planned again like any stale partition. Where the destination can't be asked (the asset or some
+partitions are no longer defined), or has only a part of a step's partitions, nobody knows what readers may have seen: the step is
+FAILED with its outcome unknown, so that the next success counts as a change.
 """
 
 from __future__ import annotations
@@ -11,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from assets_core.execution.slices import slices_of
 from assets_core.model.io_manager import StageRequest
-from assets_core.model.records import RunStatus, StepSkipped, StepStatus, StepSucceeded
+from assets_core.model.records import (
+    AttemptFailed,
+    RunStatus,
+    StepSkipped,
+    StepStatus,
+    StepSucceeded,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,19 +47,27 @@ def recover(outline: Outline, store: StateStore, now: datetime) -> list[RunRecor
 
 
 def _outcome(outline: Outline, step: StepRecord, index: PartitionIndex | None) -> StepOutcome:
-    if index is not None:
-        request = _request(outline, step, index)
-        manager = outline.manager(step.asset)
-        receipts = manager.published(request) if request.slices else ()
-        manager.discard_leftovers(step.token, request.target)
-        if receipts:
-            return StepSucceeded(step.id, step.epoch, receipts)
-    return StepSkipped(
-        step.id,
-        step.epoch,
-        StepStatus.ABANDONED,
-        "its process died before its rows were published",
-    )
+    if index is None:
+        return _unknown(step, f"{step.asset} is not defined any more")
+    request = _request(outline, step, index)
+    manager = outline.manager(step.asset)
+    receipts = manager.published(request) if request.slices else ()
+    manager.discard_leftovers(step.token, request.target)
+    if len(receipts) == len(step.partition_ids):
+        return StepSucceeded(step.id, step.epoch, receipts)
+    if len(request.slices) < len(step.partition_ids):
+        return _unknown(step, "some of its partitions are not defined any more")
+    if receipts:
+        return _unknown(
+            step, f"{len(receipts)} of {len(step.partition_ids)} partitions were published"
+        )
+    message = "its process died before its rows were published"
+    return StepSkipped(step.id, step.epoch, StepStatus.ABANDONED, message)
+
+
+def _unknown(step: StepRecord, why: str) -> AttemptFailed:
+    message = f"its process died, and it is not known what readers may have seen: {why}"
+    return AttemptFailed(step.id, step.epoch, message, "", final=True, unknown=True)
 
 
 def _request(outline: Outline, step: StepRecord, index: PartitionIndex) -> StageRequest:

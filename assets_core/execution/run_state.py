@@ -15,8 +15,8 @@ none of the planned partitions that it reads is still QUEUED, RUNNING or WAITING
 holds up only what reads that day. A conditional slot is tested at that moment with the rule of `planning.staleness`
 (data_seq(u) > read_seq(p)) and cut off if nothing changed.
 
-UNCHANGED is a function's own Skip where older rows exist: readers go on with those. Without older rows it is SKIPPED, and so
-are its readers.
+UNCHANGED is a function's own Skip. Readers go on with older rows where there are some; without, they are SKIPPED too, unless their edge
+allows missing partitions.
 
 What can never be: a slot that runs before what it reads is final; a slot that leaves a final status; a decision that depends on
 anything but the reports and `now`.
@@ -191,8 +191,8 @@ class RunState:
         return self._runs[asset].edges
 
     def readable(self, asset: str) -> Mask:
-        """Per slot, whether its rows can be read by now; for planned assets and everything that they read."""
-        return self._facts[asset].exists
+        """Per slot, whether it has rows by now; for planned assets and everything that they read."""
+        return self._facts[asset].readable
 
     # What the caller reports.
 
@@ -201,12 +201,16 @@ class RunState:
         for slots in steps:
             self._move(asset, slots, SlotStatus.RUNNING)
 
-    def succeeded(self, asset: str, slots: Slots, data_seqs: Slots) -> None:
-        """Recorded; `data_seqs` tells per slot when its rows last changed."""
+    def succeeded(
+        self, asset: str, slots: Slots, data_seqs: Slots, *, has_data: bool = True
+    ) -> None:
+        """Recorded; `data_seqs` tells per slot when its rows last changed, `has_data` whether rows were published at all."""
         facts = self._facts[asset]
         facts.data_seq[list(slots)] = data_seqs
         facts.seq[list(slots)] = data_seqs
-        facts.lost[list(slots)] = False
+        if has_data:
+            facts.has_data[list(slots)] = 1
+            facts.lost[list(slots)] = False
         self._move(asset, slots, SlotStatus.SUCCEEDED)
 
     def failed(self, asset: str, slots: Slots, *, retry_at: datetime | None) -> None:
@@ -221,18 +225,7 @@ class RunState:
 
     def skipped(self, asset: str, slots: Slots) -> None:
         """The function said Skip: readers go on with older rows where there are some."""
-        run = self._runs[asset]
-        older = run.facts.exists[list(slots)]
-        self._move(
-            asset,
-            tuple(s for s, has in zip(slots, older, strict=True) if has),
-            SlotStatus.UNCHANGED,
-        )
-        self._move(
-            asset,
-            tuple(s for s, has in zip(slots, older, strict=True) if not has),
-            SlotStatus.SKIPPED,
-        )
+        self._move(asset, slots, SlotStatus.UNCHANGED)
 
     def cancelled(self, asset: str, slots: Slots) -> None:
         """A running step was interrupted before it published anything."""
@@ -285,7 +278,7 @@ class RunState:
             upstream = edge.dependency.upstream
             above = self._runs.get(upstream)
             if above is not None:
-                skip = queued & edge.mapped.any_upstream(above.having(*BAD))
+                skip = queued & edge.mapped.any_upstream(_bad(above, edge))
                 if skip.any():
                     return self._skip(asset, edge, skip)
                 held |= edge.mapped.any_upstream(above.having(*OPEN))
@@ -306,7 +299,7 @@ class RunState:
     def _skip(self, asset: str, edge: BoundDependency, skip: Mask) -> Settle:
         """Settle the slots that share the first guilty upstream partition, so that each record names its own."""
         above = self._runs[edge.dependency.upstream]
-        bad = above.having(*BAD)
+        bad = _bad(above, edge)
         first = int(np.argmax(skip))
         read = edge.mapped.upstream_slots(first)
         guilty = int(read[np.argmax(bad[read])])
@@ -316,8 +309,10 @@ class RunState:
         self._move(asset, slots, SlotStatus.SKIPPED)
         key = above.index.key(guilty)
         name = f"{edge.dependency.upstream}@{key}" if key else edge.dependency.upstream
-        word = SlotStatus(int(above.status[guilty])).name.lower()
-        return Settle(asset, slots, StepStatus.SKIPPED, f"it reads {name}, which {_was(word)}")
+        status = SlotStatus(int(above.status[guilty]))
+        return Settle(
+            asset, slots, StepStatus.SKIPPED, f"it reads {name}, which {_BECAME[status]}"
+        )
 
     def _cancel_rest(self, why: str) -> Settle | None:
         self._waiting.clear()
@@ -344,12 +339,28 @@ class RunState:
         return RunStatus.SUCCEEDED
 
 
+_BECAME = {
+    SlotStatus.FAILED: "failed",
+    SlotStatus.SKIPPED: "was skipped",
+    SlotStatus.CANCELLED: "was cancelled",
+    SlotStatus.UNCHANGED: "was skipped by its function and has no older rows",
+}
+
+
+def _bad(above: _AssetRun, edge: BoundDependency) -> Mask:
+    """Upstream slots that a reader through this edge can't go on from."""
+    bad = above.having(*BAD)
+    if not edge.dependency.allow_missing:
+        bad |= (above.status == SlotStatus.UNCHANGED) & ~above.facts.exists
+    return bad
+
+
 def _own_copy(facts: PartitionFacts) -> PartitionFacts:
     # These change as steps succeed, and may be the recorded columns themselves.
     return replace(
-        facts, seq=facts.seq.copy(), data_seq=facts.data_seq.copy(), lost=facts.lost.copy()
+        facts,
+        seq=facts.seq.copy(),
+        data_seq=facts.data_seq.copy(),
+        has_data=facts.has_data.copy(),
+        lost=facts.lost.copy(),
     )
-
-
-def _was(word: str) -> str:
-    return "failed" if word == "failed" else f"was {word}"

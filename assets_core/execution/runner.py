@@ -177,6 +177,7 @@ class _Flight:
         self._state = RunState(plan, facts, fail_fast=request.fail_fast)
         self._worker = Worker(resolved, facts.indexes, _logger)
         self._managers = {key: resolved.outline.manager(key) for key in facts.graph.specs}
+        self._targets = resolved.outline.targets
         self._versions: dict[str, VersionIds] = {}
         self._retrying: dict[tuple[str, tuple[int, ...]], Attempt] = {}
         self._seconds_per_step: dict[str, float] = {}
@@ -204,7 +205,8 @@ class _Flight:
                 case Settle():
                     self._settle(instruction)
                 case Wait(until=until):
-                    self._effects.pause((until - self._effects.clock()).total_seconds())
+                    # Never negative: the clock goes on between two looks at it.
+                    self._effects.pause(max(0.0, (until - self._effects.clock()).total_seconds()))
                 case Finish(status=status):
                     return self._end(status, started_at)
                 case _:
@@ -318,11 +320,15 @@ class _Flight:
                 self._log.capture(name) if self._log is not None else nullcontext(),
             ):
                 result = self._worker.execute(attempt, self._state)
-        except KeyboardInterrupt:
-            if not self._stopping:
+        except (Exception, KeyboardInterrupt) as error:
+            if self._stopping:
+                # Libraries turn the interruption into errors of their own ("Query interrupted").
+                self._managers[attempt.asset].discard_leftovers(
+                    attempt.token, self._targets[attempt.asset]
+                )
+                return self._cancelled(attempt)
+            if not isinstance(error, PartitaError):
                 raise
-            return self._cancelled(attempt)
-        except PartitaError as error:
             return self._failure(attempt, error)
         seconds = (self._effects.clock() - began).total_seconds()
         self._seconds_per_step[attempt.asset] = seconds
@@ -352,6 +358,7 @@ class _Flight:
     def _is_last(self, attempt: Attempt) -> bool:
         return (
             self._stopping
+            or self._state.stopping is not None
             or attempt.number >= self._facts.graph.spec(attempt.asset).retry.max_attempts
         )
 
@@ -364,7 +371,8 @@ class _Flight:
         """Publish what is staged, record everything in one transaction, report it to the machine and the listener."""
         outcomes: list[StepOutcome] = list(ended)
         by_step = {attempt.step_id: attempt for attempt in attempts}
-        for published in publish_group(done, self._managers):
+        manager = self._managers[attempts[0].asset]
+        for published in publish_group(manager, done) if done else ():
             if isinstance(published, AttemptFailed):
                 final = self._is_last(by_step[published.step_id])
                 outcomes.append(replace(published, final=final))
@@ -392,7 +400,9 @@ class _Flight:
                 rows = sum(receipt.rows for receipt in receipts) if receipts else None
                 self._rows += rows or 0
                 self._failed_checks.extend(check for check in checks if not check.passed)
-                self._state.succeeded(attempt.asset, attempt.slots, answer.data_seqs)
+                self._state.succeeded(
+                    attempt.asset, attempt.slots, answer.data_seqs, has_data=bool(receipts)
+                )
                 self._write_log(self._name(attempt), f"succeeded: {rows} rows")
                 self._tell(
                     StepSucceeded(attempt.asset, self._keys(attempt), rows, seconds, checks)

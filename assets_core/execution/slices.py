@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 
 def slices_of(index: PartitionIndex, slots: Iterable[int]) -> tuple[PartitionSlice, ...]:
     """One slice per slot, in the given order."""
+    chosen = tuple(slots)
     return tuple(
         PartitionSlice(
             id=int(index.ids[slot]),
-            key=index.key(slot),
+            key=key,
             window=index.window(slot),
             dimensions=index.dimensions(slot),
         )
-        for slot in slots
+        for slot, key in zip(chosen, index.keys(chosen), strict=True)
     )
 
 
 def keys_of(index: PartitionIndex, slots: Iterable[int]) -> tuple[str, ...]:
     """The keys to show for some slots: none for an unpartitioned asset."""
-    return tuple(key for key in (index.key(slot) for slot in slots) if key)
+    return tuple(key for key in index.keys(slots) if key)
 
 
 def ids_of(index: PartitionIndex, slots: Iterable[int]) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, assert_never, cast
 
 from assets_core.authoring.binding import (
     ConfigParameter,
@@ -18,8 +18,15 @@ from assets_core.execution.outputs import OutputStream, user_error
 from assets_core.execution.slices import keys_of, slices_of
 from assets_core.model.checks import CheckOutcome, CheckResult
 from assets_core.model.context import AssetContext
-from assets_core.model.errors import DataError, InternalError, PartitaError, UserCodeError
+from assets_core.model.errors import (
+    DataError,
+    InternalError,
+    IOManagerError,
+    PartitaError,
+    UserCodeError,
+)
 from assets_core.model.io_manager import ReadRequest, StageRequest
+from partitions.keyed_mappings import All
 from partitions.time_windows import TimeWindow
 
 if TYPE_CHECKING:
@@ -170,8 +177,8 @@ class Worker:
             else:
                 arguments[parameter.name] = self._plain_argument(parameter, attempt.asset, context)
         answer = self._call(check.name, check.function, arguments)
-        if isinstance(answer, bool):
-            answer = CheckResult(passed=answer)
+        if type(answer).__name__ in {"bool", "bool_", "BooleanScalar"}:
+            answer = CheckResult(passed=cast("bool", answer))
         if not isinstance(answer, CheckResult):
             raise UserCodeError(
                 f"the check {check.name} returned {type(answer).__name__}",
@@ -219,21 +226,27 @@ class Worker:
         wanted = sorted(
             {int(slot) for own in attempt.slots for slot in edge.mapped.upstream_slots(own)}
         )
-        if edge.dependency.allow_missing:
-            readable = state.readable(upstream)
-            wanted = [slot for slot in wanted if readable[slot]]
         index = self._indexes[upstream]
+        readable = state.readable(upstream)
+        absent = [slot for slot in wanted if not readable[slot]]
+        if absent:
+            # `All` reads what there is; the planner let only partitions be missing that aren't due yet.
+            if not edge.dependency.allow_missing and not isinstance(edge.dependency.mapping, All):
+                raise _no_rows(attempt.asset, upstream, index.key(absent[0]))
+            wanted = [slot for slot in wanted if readable[slot]]
         manager = self._manager(upstream)
         target = self._resolved.outline.target(upstream)
-        if not parameter.per_partition:
-            stream = manager.read(ReadRequest(target=target, slices=slices_of(index, wanted)))
-            return convert_input(stream, parameter.load_as)
-        return {
-            piece.key: convert_input(
-                manager.read(ReadRequest(target=target, slices=(piece,))), parameter.load_as
-            )
-            for piece in slices_of(index, wanted)
-        }
+        pieces = slices_of(index, wanted)
+        with _reading(upstream):
+            if not parameter.per_partition:
+                stream = manager.read(ReadRequest(target=target, slices=pieces))
+                return convert_input(stream, parameter.load_as)
+            return {
+                piece.key: convert_input(
+                    manager.read(ReadRequest(target=target, slices=(piece,))), parameter.load_as
+                )
+                for piece in pieces
+            }
 
     def _context(self, attempt: Attempt) -> AssetContext:
         index = self._indexes[attempt.asset]
@@ -269,3 +282,25 @@ class Worker:
 
     def _manager(self, asset: str) -> IOManager:
         return self._resolved.outline.manager(asset)
+
+
+@contextmanager
+def _reading(upstream: str) -> Iterator[None]:
+    """Whatever goes wrong while an input is loaded fails the step that wanted it, and not the run."""
+    try:
+        yield
+    except PartitaError:
+        raise
+    except Exception as error:
+        raise IOManagerError(
+            f"reading {upstream} failed: {type(error).__name__}: {error}",
+            hint=f"if its data is damaged, make it again: partita materialize {upstream} --force",
+        ) from error
+
+
+def _no_rows(asset: str, upstream: str, key: str) -> DataError:
+    name = f"{upstream}@{key}" if key else upstream
+    return DataError(
+        f"{asset} reads {name}, whose function returned None: there are no rows to load",
+        hint=f"to run after it without loading it, write deps=[{upstream}]; to do without, Input({upstream}, allow_missing=True)",
+    )

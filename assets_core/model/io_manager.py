@@ -98,7 +98,9 @@ class Staged:
 class WriteReceipt:
     """What became visible for one partition.
 
-    `data_version` is equal for equal rows, whatever their order, so that an unchanged recomputation can stop the cascade.
+    `data_version` tells whether the partition's visible rows are others than at its last publish, so that an unchanged recomputation
+    can stop the cascade. It is equal for equal rows, whatever their order. A merge is no recomputation: one that changes nothing has
+    the version that the destination recorded last for that partition, one that changes something has a version of its own.
     `bytes` is the stored size where the destination knows it per partition, else the Arrow size.
     """
 
@@ -107,8 +109,6 @@ class WriteReceipt:
     bytes: int
     data_version: str
     schema_hash: str
-    unchanged: bool = False
-    """True if publishing left this partition's visible rows as they were although the data version can't tell (a merge)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +136,15 @@ class Recorded:
     """What the state believes to be visible for one asset; the callables cost time and are called only when needed.
 
     `count` partitions; `slices` answers in the order of `ids`; `tokens` maps a partition id to the commit token of its last success.
+    `basis` is any text that changes whenever the state's belief about this asset changes; a destination may skip comparing while it
+    and the destination are as at the last comparison. Two state stores never have one `basis`.
     """
 
     count: int
     ids: Callable[[], Sequence[int]]
     slices: Callable[[], Sequence[PartitionSlice]]
     tokens: Callable[[], Mapping[int, str]]
+    basis: str
 
 
 class IOManager(Protocol):

@@ -143,7 +143,8 @@ class StepSucceeded:
 class AttemptFailed:
     """One attempt failed. With `final` the step is failed; otherwise it will be tried again and gets a new epoch then.
 
-    `code` is that of the error, for whoever reports the run; it is not stored.
+    `code` is that of the error, for whoever reports the run; it is not stored. With `unknown` rows of this attempt may be visible: the
+    next success then counts as changed, whatever its data version.
     """
 
     step_id: int
@@ -153,6 +154,7 @@ class AttemptFailed:
     final: bool
     checks: tuple[CheckOutcome, ...] = ()
     code: str = ""
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +241,13 @@ class VersionIds:
 class StateSnapshot:
     """One consistent view of the store.
 
-    `seq` is the committed counter. `partitions` and `version_ids` have an entry for every asset asked for. `other_spaces` names, for
+    `seq` is the committed counter, `state_id` what no other store has. `partitions` and `version_ids` have an entry for every asset asked for. `other_spaces` names, for
     an asset without any state under its current partition space, the space that its state is kept under.
     `in_flight` holds, per asset, the ids that live steps are working on.
     """
 
     seq: int
+    state_id: str
     partitions: Mapping[str, PartitionColumns]
     version_ids: Mapping[str, VersionIds]
     other_spaces: Mapping[str, str]

@@ -18,6 +18,7 @@ from assets_core.model.errors import DefinitionError
 from assets_core.planning.plan import AssetPlan, BlockedRow, Plan, PlanRow
 from assets_core.planning.reasons import Blocked, Reason
 from assets_core.planning.staleness import NO_CAUSE, bind_dependencies, judge
+from partitions.keyed_mappings import All
 from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
@@ -79,9 +80,8 @@ def plan_run(facts: Facts, request: PlanRequest) -> Plan:
     Deterministic in its arguments. O(assets · partitions) in numpy, linear in runs of gaps.
 
     Raises:
-        SpaceChangedError: a selected asset has state, but under another partition space than its definition's.
+        SpaceChangedError: an asset in scope has state, but under another partition space than its definition's.
     """
-    _refuse_changed_spaces(facts, request)
     above_selection = _read_by(facts, request) if request.upstream else {}
     planning = _Planning(facts, request, above_selection)
     last = None if request.downstream else request.assets
@@ -89,20 +89,20 @@ def plan_run(facts: Facts, request: PlanRequest) -> Plan:
     for verdict, bound, above in judge(facts, last):
         scope = _scope(planning, verdict.asset, bound)
         if scope is not None:
+            _refuse_changed_space(facts, verdict.asset)
             parts.append(_plan_asset(planning, verdict, bound, above, scope))
     return Plan(facts.state.seq, facts.now, tuple(parts))
 
 
-def _refuse_changed_spaces(facts: Facts, request: PlanRequest) -> None:
+def _refuse_changed_space(facts: Facts, key: str) -> None:
     # Its table still holds rows of the old partitions, which no new partition would ever replace.
-    for key in request.assets:
-        before = facts.state.other_spaces.get(key)
-        if before is not None:
-            raise SpaceChangedError(
-                f"{key} was materialized with the partitions {before!r} and is now defined with {facts.graph.spec(key).partitions.space!r}; "
-                "the rows of the old partitions would stay beside the new ones",
-                hint=f"restore the old definition of {key}, or give the asset a new name",
-            )
+    before = facts.state.other_spaces.get(key)
+    if before is not None:
+        raise SpaceChangedError(
+            f"{key} was materialized with the partitions {before!r} and is now defined with {facts.graph.spec(key).partitions.space!r}; "
+            "the rows of the old partitions would stay beside the new ones",
+            hint=f"restore the old definition of {key}, or give the asset a new name",
+        )
 
 
 def _plan_asset(
@@ -113,7 +113,7 @@ def _plan_asset(
     scope: Mask,
 ) -> AssetPlan:
     own = verdict.facts
-    reasons, causes = _reasons(planning, verdict, bound, scope)
+    reasons, causes = _reasons(planning, verdict, bound)
     wanted = scope & (reasons != Reason.FRESH)
     can_run = wanted & own.due & ~own.in_flight
     blocked, blockers = _blocked(planning, bound, above, can_run)
@@ -134,7 +134,7 @@ def _plan_asset(
 
 
 def _reasons(
-    planning: _Planning, verdict: Staleness, bound: tuple[BoundDependency, ...], scope: Mask
+    planning: _Planning, verdict: Staleness, bound: tuple[BoundDependency, ...]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The verdict's reasons, with UPSTREAM recomputed against what this plan runs, then bent by the mode."""
     reasons = verdict.reasons.copy()
@@ -149,15 +149,17 @@ def _reasons(
             hit = edge.mapped.any_upstream(above) & (reasons == Reason.FRESH)
             reasons[hit] = Reason.UPSTREAM
             causes[hit] = position
-    if verdict.asset not in planning.request.assets:
+    # The mode is about what was asked for; what `upstream` and `downstream` add to it runs only if it is stale.
+    selected = _selected(planning.facts, planning.request, verdict.asset)
+    if selected is None:
         return reasons, causes
     match planning.request.mode:
         case Mode.FORCE:
-            reasons[scope] = Reason.FORCED
-            causes[scope] = NO_CAUSE
+            reasons[selected] = Reason.FORCED
+            causes[selected] = NO_CAUSE
         case Mode.MISSING:
             never = verdict.facts.seq == 0
-            other = ~never & (reasons != Reason.LOST)
+            other = selected & ~never & (reasons != Reason.LOST)
             reasons[other] = Reason.FRESH
             causes[other] = NO_CAUSE
         case Mode.STALE:
@@ -183,6 +185,9 @@ def _blocked(
             continue
         upstream = edge.dependency.upstream
         absent = ~above[upstream].exists
+        if isinstance(edge.dependency.mapping, All):
+            # It reads what there is: a partition whose window isn't closed yet is no gap.
+            absent &= above[upstream].due
         if upstream in planning.planned:
             absent &= ~planning.planned[upstream]
         for mask, kind in (

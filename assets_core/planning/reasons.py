@@ -81,7 +81,7 @@ class Blocked(IntEnum):
             case Blocked.NOT_BLOCKED:
                 return "not blocked"
             case Blocked.UPSTREAM_MISSING:
-                return f"{upstream} was never materialized there and is not part of this plan"
+                return f"{upstream} has no data there and is not part of this plan"
             case Blocked.OUTSIDE_UPSTREAM:
                 return f"they read partitions that {upstream} does not have"
             case _:

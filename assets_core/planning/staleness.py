@@ -72,14 +72,20 @@ class PartitionFacts:
     deps_id: Ints
     data_seq: Ints
     failed_seq: Ints
+    has_data: Ints
     lost: Mask
     in_flight: Mask
     due: Mask
 
     @property
     def exists(self) -> Mask:
-        """Slots whose data can be read."""
+        """Slots that were materialized and not lost since."""
         return np.asarray((self.seq > 0) & ~self.lost)
+
+    @property
+    def readable(self) -> Mask:
+        """Slots that have rows: not those whose function returned None."""
+        return np.asarray(self.exists & (self.has_data > 0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,6 +143,7 @@ def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
         deps_id=spread(columns.deps_id),
         data_seq=spread(columns.data_seq),
         failed_seq=spread(columns.failed_seq),
+        has_data=spread(columns.has_data),
         lost=_mask_of_ids(index, facts.lost.get(spec.key, ())),
         in_flight=_mask_of_ids(index, facts.state.in_flight.get(spec.key, ())),
         due=due_partitions(index, spec, facts.now),
@@ -178,6 +185,7 @@ class Upstream:
     stale: Mask
     """Stale and due: a run would change it, or try to."""
     exists: Mask
+    due: Mask
 
 
 Verdict = tuple[Staleness, tuple[BoundDependency, ...], "Mapping[str, Upstream]"]
@@ -202,7 +210,7 @@ def judge(facts: Facts, assets: Iterable[str] | None = None) -> Iterator[Verdict
         yield verdict, bound, above
         if key in last_reader:
             own = verdict.facts
-            above[key] = Upstream(own.data_seq, verdict.stale & own.due, own.exists)
+            above[key] = Upstream(own.data_seq, verdict.stale & own.due, own.exists, own.due)
         for upstream in {edge.upstream for edge in spec.dependencies}:
             if last_reader[upstream] == key:
                 del above[upstream]

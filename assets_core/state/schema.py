@@ -28,7 +28,7 @@ class Migration:
 
 
 _LOG_AND_RUNS = """
--- What is true of the file as a whole: schema_version, created_at.
+-- What is true of the file as a whole: schema_version, created_at, and state_id, which no other state has.
 create table meta (
     name  text primary key,
     value text not null
@@ -136,8 +136,8 @@ create table check_result (
 create index check_result_by_step on check_result (step_id);
 
 -- The truth: append-only. kind 0 = failure, 1 = success, 2 = mark (a success accepted as current; data untouched).
--- rows, bytes, data_version, schema_hash and token are null where nothing was published; data_seq is 0 for failures.
--- Asset, partition and seq are plain integers so that a later table can hold ranges of them as arrays up to a seq watermark.
+-- rows, bytes, data_version, schema_hash and token are null where nothing was published; data_seq is 0 for failures,
+-- or the row's own seq if rows of the failed attempt may be visible.
 create table materialization (
     seq          integer primary key,
     asset_id     integer not null references asset,
@@ -158,7 +158,32 @@ create table materialization (
 create index materialization_by_partition on materialization (asset_id, partition_id, seq);
 """
 
-MIGRATIONS = (Migration(1, "log of materializations, runs and their steps", _LOG_AND_RUNS),)
+_CHUNKS = """
+-- Columns of partition state, a cache of the log up to compaction.seq: what `sqlite_chunks` describes. A chunk holds the asset's
+-- partitions from first_id up to the first id of its next chunk; frame and residual are the bytes of `sqlite_codec`.
+create table state_chunk (
+    asset_id integer not null references asset,
+    first_id integer not null,
+    count    integer not null check (count > 0),
+    frame    blob not null,
+    residual blob not null,
+    primary key (asset_id, first_id)
+) strict, without rowid;
+
+-- One row. `version` counts the changes of chunks: what was prepared from one version is written only onto the same.
+create table compaction (
+    id      integer primary key check (id = 1),
+    seq     integer not null,
+    version integer not null,
+    at      integer
+) strict;
+insert into compaction values (1, 0, 0, null);
+"""
+
+MIGRATIONS = (
+    Migration(1, "log of materializations, runs and their steps", _LOG_AND_RUNS),
+    Migration(2, "chunks of columns, so that loading state does not walk the log", _CHUNKS),
+)
 
 SCHEMA_VERSION = MIGRATIONS[-1].version
 """What this Partita reads and writes."""

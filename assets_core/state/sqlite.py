@@ -1,11 +1,12 @@
 """The state store in one SQLite file, for one machine; the contract is `store.StateStore`.
 
-This module holds the class, and partition keys; the log, runs and steps are in `sqlite_log`, `sqlite_runs` and `sqlite_steps`, locks
-and durability in `sqlite_connection`.
+This module holds the class, partition keys, and when the log is folded into chunks; the log, chunks, runs and steps are in
+`sqlite_log`, `sqlite_chunks`, `sqlite_runs` and `sqlite_steps`, locks and durability in `sqlite_connection`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -14,6 +15,7 @@ from assets_core.model.errors import StoreError
 from assets_core.state import sqlite_log, sqlite_runs, sqlite_steps
 from assets_core.state.sqlite_connection import Database
 from assets_core.state.sqlite_rows import instant_to_int
+from assets_core.state.store import Compaction
 from partitions.errors import nearest
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
         StepRecord,
         VersionIds,
     )
+    from assets_core.state.sqlite_chunks import Fold
+    from assets_core.state.store import StateProblem
     from partitions.definitions import KeyIds
 
 _KEY_IDS = "select space, key, id from partition_key where not removed order by space, id"
@@ -48,6 +52,20 @@ insert into partition_key (space, id, key)
 values (?1, (select coalesce(max(id), 0) + 1 from partition_key where space = ?1), ?2)
 on conflict (space, key) do update set removed = 0"""
 _REMOVE_KEY = "update partition_key set removed = 1 where space = ? and key = ? and not removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """When the log is folded into chunks, of how many partitions, and how much at once.
+
+    `due`: log rows without a chunk after which the store folds by itself. `rows` and `chunks`: the most that one transaction folds
+    and touches, which bound its time whatever the log looks like.
+    """
+
+    partitions: int = 4_096
+    due: int = 20_000
+    rows: int = 100_000
+    chunks: int = 2_000
 
 
 class SqliteStore:
@@ -62,9 +80,14 @@ class SqliteStore:
     """
 
     def __init__(
-        self, path: str | PathLike[str], *, busy_timeout: timedelta = timedelta(seconds=30)
+        self,
+        path: str | PathLike[str],
+        *,
+        busy_timeout: timedelta = timedelta(seconds=30),
+        folding: Folding = Folding(),
     ) -> None:
         file = None if path == ":memory:" else Path(path)
+        self._folding = folding
         self._database = Database(file, busy_timeout=busy_timeout)
 
     def __enter__(self) -> Self:
@@ -126,7 +149,10 @@ class SqliteStore:
             return {asset.asset: sqlite_log.intern_versions(cursor, asset)[1] for asset in wanted}
 
     def snapshot(self, assets: Iterable[AssetVersions]) -> StateSnapshot:
-        """One consistent view of these assets; linear in their log rows."""
+        """One consistent view of these assets; linear in their chunks and in the log since the last folding.
+
+        Columns are decoded each time they are looked at, and may be read-only views.
+        """
         with self._database.read() as cursor:
             return sqlite_log.read_snapshot(cursor, assets)
 
@@ -146,6 +172,7 @@ class SqliteStore:
         """Record existing successes as current. Raises StoreError for a partition without one; then none is marked."""
         with self._database.write() as cursor:
             sqlite_log.mark_partitions(cursor, asset, partition_ids, instant_to_int(now))
+        self._fold_if_due(now)
 
     def start_run(self, run: RunRecord) -> None:
         """Insert a run with status RUNNING, whatever its record says. Raises StoreError if the id is taken."""
@@ -156,6 +183,7 @@ class SqliteStore:
         """Set a run's final status. Raises StoreError if it has ended, or has a step that is still RUNNING."""
         with self._database.write() as cursor:
             sqlite_runs.end_run(cursor, run_id, status, instant_to_int(now))
+        self._fold_if_due(now)
 
     def claim(self, run_id: str, claims: Sequence[StepClaim], now: datetime) -> list[ClaimedStep]:
         """Start steps of a run, all or none.
@@ -163,6 +191,8 @@ class SqliteStore:
         Raises StoreError for an ended run, a used token, unregistered versions, or a partition that another RUNNING step of the
         run has.
         """
+        # Before anything is begun, so that a failure to fold (a full disk) is not mistaken for a failure of a step.
+        self._fold_if_due(now)
         with self._database.write() as cursor:
             return sqlite_steps.claim_steps(cursor, run_id, claims, instant_to_int(now))
 
@@ -213,6 +243,51 @@ class SqliteStore:
         """Runs with status RUNNING, oldest first, with their plans."""
         with self._database.read() as cursor:
             return sqlite_runs.read_unfinished(cursor)
+
+    def compact(self, now: datetime, *, rebuild: bool = False) -> Compaction:
+        """Fold all that is in the log now into chunks; with `rebuild`, after dropping those that are there."""
+        from assets_core.state import sqlite_chunks  # noqa: PLC0415 - loads numpy
+
+        with self._database.read() as cursor:
+            goal = sqlite_log.committed_seq(cursor)
+        if rebuild and goal:
+            with self._database.write() as cursor:
+                sqlite_chunks.forget_chunks(cursor)
+        rows = chunks = 0
+        while True:
+            with self._database.read() as cursor:
+                fold = sqlite_chunks.prepare_fold(cursor, self._folding)
+            # What others record meanwhile is left for the next time: they could go on for ever.
+            if fold is None or fold.begin >= goal:
+                return Compaction(rows, chunks)
+            done = self._write_fold(fold, now)
+            if done is not None:
+                rows, chunks = rows + done.rows, chunks + done.chunks
+
+    def _fold_if_due(self, now: datetime) -> None:
+        """Fold one stretch of the log if there is much of it; a longer one is folded a stretch at a time."""
+        with self._database.read() as cursor:
+            if sqlite_log.backlog(cursor) < self._folding.due:
+                return
+            from assets_core.state import sqlite_chunks  # noqa: PLC0415 - loads numpy
+
+            fold = sqlite_chunks.prepare_fold(cursor, self._folding)
+        if fold is not None:
+            # If another process folded meanwhile, that is just as good.
+            self._write_fold(fold, now)
+
+    def _write_fold(self, fold: Fold, now: datetime) -> Compaction | None:
+        from assets_core.state import sqlite_chunks  # noqa: PLC0415 - loads numpy
+
+        with self._database.write() as cursor:
+            return sqlite_chunks.write_fold(cursor, fold, instant_to_int(now))
+
+    def verify(self) -> list[StateProblem]:
+        """Everything that is wrong with the state; reads the whole log."""
+        from assets_core.state import sqlite_verify  # noqa: PLC0415 - loads numpy
+
+        with self._database.read() as cursor:
+            return sqlite_verify.find_problems(cursor)
 
 
 def _read_keys(cursor: apsw.Cursor) -> dict[str, dict[str, int]]:

@@ -43,7 +43,8 @@ _SET_VERSION = (
     "insert into meta values ('schema_version', ?1) on conflict (name) do update set value = ?1"
 )
 _SET_CREATED = (
-    "insert into meta values ('created_at', strftime('%Y-%m-%dT%H:%M:%fZ')) on conflict do nothing"
+    "insert into meta values ('created_at', strftime('%Y-%m-%dT%H:%M:%fZ')), "
+    "('state_id', lower(hex(randomblob(16)))) on conflict do nothing"
 )
 
 

@@ -1,16 +1,15 @@
-"""The materialization log in SQLite: appending to it, and reading it as columns, tokens and histories.
+"""The materialization log in SQLite: appending to it, and reading it as snapshots, tokens and histories.
 
-Functions run inside a transaction of the caller and take its cursor. Steps and fences live in `sqlite_steps`.
+Functions run inside a transaction of the caller and take its cursor. Steps and fences live in `sqlite_steps`, the columns of a
+snapshot in `sqlite_chunks`.
 """
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from assets_core.model.errors import StoreError
 from assets_core.model.records import (
-    PartitionColumns,
     PartitionHistory,
     StateSnapshot,
     VersionIds,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 _FAILURE, _SUCCESS = 0, 1  # as in the table's check; 2 is a mark
 
 _COUNTER = "select seq from seq_counter"
+_BACKLOG = "select seq_counter.seq - compaction.seq from seq_counter, compaction"
 _SET_COUNTER = "update seq_counter set seq = ?"
 _ASSET_ID = "select id from asset where key = ? and space = ?"
 _ASSET_AND_VERSIONS = """
@@ -40,14 +40,11 @@ _ADD_VERSION = """
 insert into version (asset_id, kind, text)
 select id, ?3, ?4 from asset where key = ?1 and space = ?2 on conflict do nothing"""
 
-_LOG_OF_ASSET = """
-select partition_id, seq, kind, read_seq, code_id, deps_id, data_seq, rows is not null
-from materialization where asset_id = ? order by partition_id, seq"""
-_LOG_FIELDS = 8
 _OTHER_SPACE = """
 select space from asset
 where key = ? and space <> ? and exists (select 1 from materialization where asset_id = asset.id)
 order by id desc limit 1"""
+_STATE_ID = "select coalesce(max(value), '') from meta where name = 'state_id'"
 _IN_FLIGHT = """
 select asset_id, partitions from step
 where status = 'running' and run in (select number from run where status = 'running')
@@ -75,7 +72,7 @@ where m.asset_id = ? and m.partition_id = ? and m.kind = 0 order by m.seq desc l
 
 _LAST_DATA = """
 select data_version, data_seq from materialization
-where asset_id = ? and partition_id = ? and kind <> 0 order by seq desc limit 1"""
+where asset_id = ? and partition_id = ? and (kind = 1 or (kind = 0 and data_seq > 0)) order by seq desc limit 1"""
 _APPEND = """
 insert into materialization (seq, asset_id, partition_id, kind, read_seq, code_id, deps_id, data_seq,
                              data_version, rows, bytes, schema_hash, step_id, token, at)
@@ -93,6 +90,12 @@ def committed_seq(cursor: apsw.Cursor) -> int:
     """The counter as this transaction found it; 0 before the first log row."""
     seq: int = cursor.execute(_COUNTER).get
     return seq
+
+
+def backlog(cursor: apsw.Cursor) -> int:
+    """Log rows that no chunk holds yet."""
+    rows: int = cursor.execute(_BACKLOG).get
+    return rows
 
 
 class LogWriter:
@@ -119,8 +122,8 @@ class LogWriter:
         """Append a success of each partition that has a receipt, or of all without figures if `receipts` is None.
 
         `step` is asset id, partitions, token, read_seq, code id, deps id. Answers the rows' seqs and data_seqs, one for each of
-        `ids`; 0 where nothing was written. The data_seq stays the last success's if the data version is the same or the receipt
-        says `unchanged`. Without a receipt the data version is unknown: it counts as changed.
+        `ids`; 0 where nothing was written. The data_seq stays the last success's if the data version is the same.
+        Without a receipt the data version is unknown: it counts as changed.
         """
         asset_id, _, token, read_seq, code_id, deps_id = step
         seqs, data_seqs = [], []
@@ -150,19 +153,30 @@ class LogWriter:
         data_seq = self.seq
         if last is not None and receipt is not None:
             last_version, last_seq = last
-            if receipt.unchanged or version == last_version:
+            if version == last_version:
                 data_seq = last_seq
         self._last_data[place] = (version, data_seq)
         return data_seq
 
     def failure(
-        self, step_id: int, step: tuple[int, str, str, int, int, int], ids: Sequence[int]
+        self,
+        step_id: int,
+        step: tuple[int, str, str, int, int, int],
+        ids: Sequence[int],
+        *,
+        unknown: bool,
     ) -> None:
-        """Append a final failure of each partition; `step` as for `success`."""
+        """Append a final failure of each partition; `step` as for `success`.
+
+        With `unknown`, readers may have seen rows of it: no later success is compared with the one before.
+        """
         asset_id, _, _, read_seq, code_id, deps_id = step
         for partition_id in ids:
             self.seq += 1
-            row = (asset_id, partition_id, _FAILURE, read_seq, code_id, deps_id, 0)
+            data_seq = self.seq if unknown else 0
+            if unknown:
+                self._last_data[asset_id, partition_id] = (None, data_seq)
+            row = (asset_id, partition_id, _FAILURE, read_seq, code_id, deps_id, data_seq)
             self._rows.append((self.seq, *row, None, None, None, None, step_id, None, self._at))
 
     def mark(self, asset_id: int, partition_id: int, read_seq: int, versions: VersionIds) -> bool:
@@ -213,54 +227,33 @@ def intern_versions(cursor: apsw.Cursor, asset: AssetVersions) -> tuple[int, Ver
 
 
 def read_snapshot(cursor: apsw.Cursor, assets: Iterable[AssetVersions]) -> StateSnapshot:
-    """The columns of each asset and what else a planner asks; linear in the log rows of these assets."""
-    partitions: dict[str, PartitionColumns] = {}
+    """The columns of each asset and what else a planner asks; linear in the chunks of these assets and the log's tail."""
+    from assets_core.state.sqlite_chunks import (  # noqa: PLC0415 - loads numpy, which only snapshots need
+        read_state,
+    )
+
+    asset_ids: dict[str, int] = {}
     version_ids: dict[str, VersionIds] = {}
+    spaces: dict[str, str] = {}
+    for one in assets:
+        asset_ids[one.asset], version_ids[one.asset] = known_versions(cursor, one)
+        spaces[one.asset] = one.space
+    state = read_state(cursor, asset_ids)
     other_spaces: dict[str, str] = {}
-    asset_of_id: dict[int, str] = {}
-    for asset in assets:
-        asset_id, version_ids[asset.asset] = known_versions(cursor, asset)
-        asset_of_id[asset_id] = asset.asset
-        columns = partitions[asset.asset] = _columns(cursor, asset_id)
-        if not len(columns.ids):
-            other = cursor.execute(_OTHER_SPACE, (asset.asset, asset.space)).fetchone()
+    for asset, space in spaces.items():
+        if state.is_empty(asset):
+            other = cursor.execute(_OTHER_SPACE, (asset, space)).fetchone()
             if other is not None:
-                other_spaces[asset.asset] = other[0]
-    asset_of_id.pop(0, None)  # what every unknown asset has
+                other_spaces[asset] = other[0]
+    asset_of_id = {asset_id: key for key, asset_id in asset_ids.items() if asset_id}
     in_flight: dict[str, tuple[int, ...]] = {}
     for asset_id, ids in cursor.execute(_IN_FLIGHT):
         key = asset_of_id.get(asset_id)
         if key is not None:
             in_flight[key] = in_flight.get(key, ()) + ids_from_text(ids)
-    return StateSnapshot(committed_seq(cursor), partitions, version_ids, other_spaces, in_flight)
-
-
-def _columns(cursor: apsw.Cursor, asset_id: int) -> PartitionColumns:
-    """The last success and failure of every partition of an asset, found by array operations over its part of the log."""
-    import numpy as np  # noqa: PLC0415 - heavy; only snapshots need it
-
-    rows = chain.from_iterable(cursor.execute(_LOG_OF_ASSET, (asset_id,)))
-    log = np.fromiter(rows, dtype=np.int64).reshape(-1, _LOG_FIELDS)
-    ids, seq, kind = log[:, 0], log[:, 1], log[:, 2]
-    # Rows come grouped by partition and, within one, in seq order: a group ends where the id changes.
-    is_last = np.ones(len(log), dtype=bool)
-    is_last[:-1] = ids[1:] != ids[:-1]
-    ends = np.flatnonzero(is_last)
-    starts = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1] + 1])[: len(ends)]
-    # Row number of the latest success so far, carried forward; it belongs to the group only if it is not before its start.
-    successes = np.where(kind != _FAILURE, np.arange(len(log)), -1)
-    success = np.maximum.accumulate(successes)[ends]
-    has_success = success >= starts
-    chosen = np.where(has_success[:, np.newaxis], log[success], 0)
-    return PartitionColumns(
-        ids=ids[ends].copy(),
-        seq=chosen[:, 1].copy(),
-        read_seq=chosen[:, 3].copy(),
-        code_id=chosen[:, 4].copy(),
-        deps_id=chosen[:, 5].copy(),
-        data_seq=chosen[:, 6].copy(),
-        has_data=chosen[:, 7].copy(),
-        failed_seq=np.where(kind[ends] == _FAILURE, seq[ends], 0),
+    state_id = cursor.execute(_STATE_ID).get
+    return StateSnapshot(
+        committed_seq(cursor), state_id, state, version_ids, other_spaces, in_flight
     )
 
 

@@ -35,6 +35,11 @@ STEP_COLUMNS = (
 )
 """What `step_record` reads."""
 
+LOG_COLUMNS = (
+    "asset_id, partition_id, seq, kind, read_seq, code_id, deps_id, data_seq, rows is not null"
+)
+"""What the arrays of `sqlite_columns` are made of."""
+
 
 def instant_to_int(instant: datetime) -> int:
     """Microseconds since 1970 of a timezone-aware instant, exactly. Raises TypeError for a naive one.

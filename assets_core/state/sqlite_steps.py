@@ -214,7 +214,7 @@ def _failed(cursor: apsw.Cursor, log: LogWriter, outcome: AttemptFailed, at: int
     if outcome.final:
         end = (step_id, outcome.epoch, "failed", at, None, message, traceback)
         step = cursor.execute(_END_STEP, end).get
-        log.failure(step_id, step, ids_from_text(step[1]))
+        log.failure(step_id, step, ids_from_text(step[1]), unknown=outcome.unknown)
     _add_checks(cursor, step_id, outcome.checks)
     return None
 

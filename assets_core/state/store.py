@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 The append-only `materialization` log is the truth: one row per partition and success or final failure, each with a `seq` from one
 global counter that is advanced inside the committing transaction, so that its order is the commit order. Everything else
-(partition columns, run summaries) can be rebuilt from it.
+(partition columns, run summaries) can be rebuilt from it; what a store keeps of columns is a cache.
 
 A step moves RUNNING → SUCCEEDED | FAILED | SKIPPED | CANCELLED | ABANDONED. Only `claim` makes a RUNNING step and gives it an
 epoch greater than all before it; claiming again for the next attempt gives it a new one. Every later write names the epoch and is
@@ -18,6 +18,8 @@ records what is there or abandons the step.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -41,6 +43,37 @@ if TYPE_CHECKING:
         VersionIds,
     )
     from partitions.definitions import KeyIds
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What a compaction did: log rows that chunks hold from now on, and chunks written."""
+
+    rows: int
+    chunks: int
+
+
+class ProblemKind(StrEnum):
+    """What a problem of the state is about. A CHUNK is put right by `compact(now, rebuild=True)`; the others are the truth itself.
+
+    DAMAGE: the database is not sound. REFERENCE: a row points to one that is not there. LOG: the log breaks a law. STEP: steps and
+    log contradict each other. CHUNK: chunks are not what the log says.
+    """
+
+    DAMAGE = "damage"
+    REFERENCE = "reference"
+    LOG = "log"
+    STEP = "step"
+    CHUNK = "chunk"
+
+
+@dataclass(frozen=True, slots=True)
+class StateProblem:
+    """One thing that `verify` found, told once with a number and an example. `asset` is None if it is about no single asset."""
+
+    kind: ProblemKind
+    asset: str | None
+    message: str
 
 
 class StateStore(Protocol):
@@ -71,7 +104,11 @@ class StateStore(Protocol):
         ...
 
     def snapshot(self, assets: Iterable[AssetVersions]) -> StateSnapshot:
-        """One consistent view of these assets; reads only."""
+        """One consistent view of these assets; reads only.
+
+        Its columns may be made when they are looked at, each time anew, and may be read-only or share memory: keep what is used
+        twice, copy what is to be changed. Looking may raise StoreError too.
+        """
         ...
 
     def tokens(self, asset: str, space: str) -> Mapping[int, str]:
@@ -111,9 +148,9 @@ class StateStore(Protocol):
         """Write outcomes in one transaction, one answer each, in order; a fenced one does not stop the others.
 
         A success appends one log row per partition: with receipts, its figures; without, none. Its `data_seq` stays the previous
-        one if the data version did not change or the receipt says `unchanged`, else it is the row's own seq. If only some of the
-        partitions have a receipt (what a crash left published), the others get no row: they stay as they were. A receipt for a
-        partition that the step did not claim raises StoreError. A final failure appends one failure row per partition.
+        one if the data version is that of the last success and no failure of unknown outcome lies between, else it is the row's own
+        seq. If only some of the partitions have a receipt, the others get no row: they stay as they were. A receipt for a partition
+        that the step did not claim raises StoreError. A final failure appends one failure row per partition.
         """
         ...
 
@@ -143,4 +180,19 @@ class StateStore(Protocol):
 
     def unfinished_runs(self) -> list[RunRecord]:
         """Runs with status RUNNING; the caller knows whether their processes live."""
+        ...
+
+    def compact(self, now: datetime, *, rebuild: bool = False) -> Compaction:
+        """Fold all that is in the log now into chunks, so that snapshots are quick; with `rebuild`, after dropping what chunks there are.
+
+        No answer of the store changes by it. It is made of short transactions, between which others may read and write; the store
+        also does it by itself, a bit at a time. `now` is recorded.
+        """
+        ...
+
+    def verify(self) -> list[StateProblem]:
+        """Everything that is wrong with the state: the database, the laws of the log, and chunks that differ from it. Reads only.
+
+        Linear in the log, so not quick. After DAMAGE nothing further is looked at. Raises StoreError if the state can't be read.
+        """
         ...

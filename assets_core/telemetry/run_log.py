@@ -99,7 +99,8 @@ class _StepHandler(logging.Handler):
         self._step = step
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.write(self._step, f"{record.levelname} {record.getMessage()}")
+        # The default formatter adds the traceback of `log.exception`.
+        self._log.write(self._step, f"{record.levelname} {self.format(record)}")
 
 
 class _StepStream(io.TextIOBase):

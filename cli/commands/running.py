@@ -16,7 +16,7 @@ import os
 import random
 import secrets
 import signal
-import time
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -128,7 +128,7 @@ class _Job:
         progress = RunProgress(self.printer, planned.plan.size)
         effects = Effects(
             clock=lambda: datetime.now(UTC),
-            pause=time.sleep,
+            pause=self.signals.pause,
             new_token=lambda: secrets.token_hex(16),
             spread=random.random,
             on_event=progress,
@@ -187,6 +187,11 @@ class _Signals:
     def __init__(self) -> None:
         self.runner: Runner | None = None
         self._asked = False
+        self._woken = threading.Event()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not past a signal: `time.sleep` would go on after the handler returned."""
+        self._woken.wait(seconds)
 
     def handle(self, _number: int, _frame: FrameType | None) -> None:
         """The signal handler. It writes past all buffers, because it may have interrupted a write to them."""
@@ -194,6 +199,7 @@ class _Signals:
             os.write(2, b"\nended; the next run recovers\n")
             os._exit(EXIT_INTERRUPTED)
         self._asked = True
+        self._woken.set()
         if self.runner is None:
             raise KeyboardInterrupt
         os.write(

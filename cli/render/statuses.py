@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cli.render.text import Block, Content, Line
+    from partitions.sets import PartitionSet
 
 
 class Condition(Enum):
@@ -229,3 +230,26 @@ def _record(status: AssetStatus) -> dict[str, object]:
         "last_at": None if status.last_at is None else instant_text(status.last_at),
         "last_run": status.last_run,
     }
+
+
+def accepted_report(accepted: Mapping[str, PartitionSet], *, dry_run: bool) -> Report:
+    """The report of `partita mark-current`: what was accepted, or would be."""
+    records = [
+        {"asset": asset, "count": len(chosen), "partitions": chosen.describe()}
+        for asset, chosen in accepted.items()
+    ]
+    rows = tuple(
+        (Span(str(one["asset"]), Style.BOLD), str(one["count"]), str(one["partitions"]))
+        for one in records
+    )
+    blocks: list[Block] = [Table(("ASSET", "COUNT", "PARTITIONS"), rows)] if rows else []
+    total = sum(len(chosen) for chosen in accepted.values())
+    did = "would be accepted" if dry_run else "accepted as current"
+    told = (
+        f"{counted(total, 'partition')} {did}"
+        if total
+        else "nothing here is stale because of a change"
+    )
+    data = {"accepted": records, "dry_run": dry_run}
+    columns = ("asset", "count", "partitions")
+    return Report("mark-current", data, records, [*blocks, line(told)], columns=columns)

@@ -19,5 +19,5 @@ The files, all in $(pwd):
   flights.duckdb   every table but the hourly weather
   lake/            the hourly weather, one Parquet file per hour
   .partita/        what Partita knows: state, logs of the runs
-Go on with: cd examples/flights && partita explain delay_trend@2013-02-09
+Go on with: . .venv/bin/activate; cd examples/flights; partita materialize
 EOF

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-# The last week of winter time and the day of 23 hours; every asset has something to do.
-SPAN = {"start": "2013-03-04", "end": "2013-03-12"}
+# A few days around the one of 23 hours; every asset has something to do.
+SPAN = {"start": "2013-03-08", "end": "2013-03-12"}
 SEEDS, KILLS_PER_SEED = range(5), 10
 TABLES = (
     "airports",
@@ -106,11 +106,13 @@ def test_after_a_kill_one_more_run_converges(
         found = content(project)
         for name, rows in undisturbed.content.items():
             assert found[name] == rows, f"{name} differs ({where})"
-        assert project.json("plan")["to_run"] == 0, where
         running = [
             run["run"]
             for run in project.json("runs", "list")["runs"]
             if run["status"] == "running"
         ]
         assert running == [], where
+        if number % 5 == 4:
+            assert project.json("plan")["to_run"] == 0, where
+            assert "in working order" in project.run("doctor").text, where
     assert hits > 0, "no run lasted until its kill"

@@ -183,10 +183,13 @@ def table(**columns: Sequence[object]) -> pa.Table:
     return pa.table(dict(columns))
 
 
-def recorded(slices: Sequence[PartitionSlice], tokens: Mapping[int, str]) -> Recorded:
-    """What a state store would say."""
+def recorded(
+    slices: Sequence[PartitionSlice], tokens: Mapping[int, str], basis: str | None = None
+) -> Recorded:
+    """What a state store would say; its basis, if not said, is another for other tokens."""
     ids = tuple(one.id for one in slices)
-    return Recorded(len(ids), lambda: ids, lambda: list(slices), lambda: dict(tokens))
+    basis = repr(sorted(tokens.items())) if basis is None else basis
+    return Recorded(len(ids), lambda: ids, lambda: list(slices), lambda: dict(tokens), basis)
 
 
 def by_value(rows: list[dict[str, object]]) -> list[str]:
@@ -523,14 +526,32 @@ class MergeLaws(IOManagerSuite):
         first = steps.write(self.where, UNPARTITIONED, table(id=[1, 2], v=["a", None]))
         again = steps.write(self.where, UNPARTITIONED, table(id=[2], v=[None]))
         other = steps.write(self.where, UNPARTITIONED, table(id=[2], v=["x"]))
-        assert [a.receipts[0].unchanged for a in (first, again, other)] == [False, True, False]
         assert again.receipts[0].data_version == first.receipts[0].data_version
         assert other.receipts[0].data_version != first.receipts[0].data_version
 
+    def test_the_version_that_was_recorded_last_stays_when_nothing_changes(
+        self, steps: Steps
+    ) -> None:
+        versions = [
+            steps.write(self.where, UNPARTITIONED, rows).receipts[0].data_version
+            for rows in (
+                table(id=[1], v=["a"]),
+                table(id=[1], v=["b"]),
+                table(id=[1], v=["b"]),
+                table(id=[1], v=["a"]),
+            )
+        ]
+        assert versions[1] == versions[2]
+        assert len({versions[0], versions[1], versions[3]}) == 3, "back to a is a change as well"
+
     def test_no_rows_change_nothing(self, steps: Steps) -> None:
-        steps.write(self.where, UNPARTITIONED, table(id=[1], v=["a"]))
+        empty = steps.write(self.where, UNPARTITIONED, pa.table({}))
+        still = steps.write(self.where, UNPARTITIONED, pa.table({}))
+        assert still.receipts[0].data_version == empty.receipts[0].data_version
+        first = steps.write(self.where, UNPARTITIONED, table(id=[1], v=["a"]))
+        assert first.receipts[0].data_version != empty.receipts[0].data_version
         answer = steps.write(self.where, UNPARTITIONED, pa.table({}))
-        assert answer.receipts[0].unchanged
+        assert answer.receipts[0].data_version == first.receipts[0].data_version
         assert steps.rows(self.where, UNPARTITIONED) == [{"id": 1, "v": "a"}]
 
     def test_columns_of_either_side_only_are_null_on_the_other(self, steps: Steps) -> None:
@@ -562,10 +583,13 @@ class MergeLaws(IOManagerSuite):
     def test_a_row_with_partition_column_lies_where_it_says(self, steps: Steps) -> None:
         where, parts = target(Merge(keys=["id"]), by="day"), days("2025-01-31", 2)
         one, two = date(2025, 1, 31), date(2025, 2, 1)
-        answer = steps.write(where, parts, table(id=[1, 2], day=[one, two], v=["a", "b"]))
-        assert [r.rows for r in answer.receipts] == [1, 1]
-        answer = steps.write(where, parts, table(id=[1, 2], day=[one, two], v=["a", "B"]))
-        assert [r.unchanged for r in answer.receipts] == [True, False]
+        first = steps.write(where, parts, table(id=[1, 2], day=[one, two], v=["a", "b"]))
+        assert [r.rows for r in first.receipts] == [1, 1]
+        again = steps.write(where, parts, table(id=[1, 2], day=[one, two], v=["a", "B"]))
+        assert [
+            a.data_version == b.data_version
+            for a, b in zip(first.receipts, again.receipts, strict=True)
+        ] == [True, False]
         steps.write(where, parts[1:], table(id=[1], day=[two], v=["moved"]))
         assert steps.rows(where, parts[:1]) == []
         assert by_value([r["v"] for r in steps.rows(where, parts[1:])]) == by_value(["B", "moved"])
@@ -844,14 +868,44 @@ class LossLaws(IOManagerSuite):
     def test_all_is_lost_with_the_destination(self, steps: Steps, tmp_path: Path) -> None:
         state = self._write(steps)
         emptied = self.lose_everything(steps.manager, tmp_path / "place")
-        assert emptied.lost(target(), state) == frozenset(state.ids)
+        assert emptied.lost(target(), state) == frozenset(state.ids())
         again = Steps(emptied)
         again.epoch = 100
         again.write(target(asset="other"), days("2025-01-01"), table(n=[1]))
-        assert emptied.lost(target(), state) == frozenset(state.ids)
+        assert emptied.lost(target(), state) == frozenset(state.ids())
         again.write(target(), days("2025-01-01"), table(n=[1]))
-        now = recorded(state.slices(), {**state.tokens(), state.ids[0]: "token-102"})
-        assert emptied.lost(target(), now) == frozenset(state.ids[1:])
+        now = recorded(state.slices(), {**state.tokens(), state.ids()[0]: "token-102"})
+        assert emptied.lost(target(), now) == frozenset(state.ids()[1:])
+
+    def test_what_another_state_overwrote_is_lost(self, steps: Steps) -> None:
+        state = self._write(steps)
+        assert steps.manager.lost(target(), state) == frozenset()
+        other = Steps(steps.manager)
+        other.epoch = 100
+        (first, *_) = state.slices()
+        other.write(target(), [first], table(n=[2]))
+        assert steps.manager.lost(target(), state) == {first.id}
+
+    def test_what_the_other_state_has_compared_vouches_for_nothing(self, steps: Steps) -> None:
+        state = self._write(steps)
+        assert steps.manager.lost(target(), state) == frozenset()
+        other = Steps(steps.manager)
+        other.epoch = 100
+        (first, *_) = state.slices()
+        other.write(target(), [first], table(n=[2]))
+        theirs = recorded([first], {first.id: "token-101"})
+        assert steps.manager.lost(target(), theirs) == frozenset()
+        assert steps.manager.lost(target(), state) == {first.id}
+        assert steps.manager.lost(target(), theirs) == frozenset()
+
+    def test_a_state_that_went_back_in_time_has_lost_what_came_later(self, steps: Steps) -> None:
+        before = self._write(steps)
+        assert steps.manager.lost(target(), before) == frozenset()
+        first = before.slices()[0]
+        steps.write(target(), [first], table(n=[2]))
+        after = recorded(before.slices(), {**before.tokens(), first.id: f"token-{steps.epoch}"})
+        assert steps.manager.lost(target(), after) == frozenset()
+        assert steps.manager.lost(target(), before) == {first.id}
 
     def test_nothing_recorded_is_nothing_lost(self, manager: IOManager) -> None:
         assert manager.lost(target(), recorded((), {})) == frozenset()

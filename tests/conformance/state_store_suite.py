@@ -61,8 +61,8 @@ def run_record(run_id: str = "run-1") -> RunRecord:
     )
 
 
-def receipt(partition_id: int, version: str = "v1", *, unchanged: bool = False) -> WriteReceipt:
-    return WriteReceipt(partition_id, 10, 999, version, "schema-1", unchanged)
+def receipt(partition_id: int, version: str = "v1") -> WriteReceipt:
+    return WriteReceipt(partition_id, 10, 999, version, "schema-1")
 
 
 def outcome(
@@ -244,12 +244,21 @@ class LogSuite:
         session.materialize(1, version="v1")
         assert seqs(store) == {1: (4, 4, 0)}
 
-    def test_a_receipt_that_says_unchanged_keeps_the_data_seq(self, store: StateStore) -> None:
+    def test_after_a_failure_of_unknown_outcome_an_equal_data_version_counts_as_changed(
+        self, store: StateStore
+    ) -> None:
         session = Session(store)
-        first = session.succeed(session.claim(1), receipt(1, "v1", unchanged=True))
-        assert first.data_seqs == (1,)
-        again = session.succeed(session.claim(1), receipt(1, "v2", unchanged=True))
-        assert (again.seqs, again.data_seqs) == ((2,), (1,))
+        session.materialize(1, 2)
+        for partition_id, unknown in ((1, False), (2, True)):
+            step = session.claim(partition_id)
+            failed = AttemptFailed(
+                step.step_id, step.epoch, "killed", "", final=True, unknown=unknown
+            )
+            assert store.record([failed], LATER) == [None]
+        session.materialize(1, 2)
+        assert seqs(store) == {1: (5, 1, 0), 2: (6, 6, 0)}
+        session.materialize(2)
+        assert seqs(store)[2] == (7, 6, 0)
 
     def test_data_versions_of_other_partitions_and_assets_do_not_count(
         self, store: StateStore
@@ -785,6 +794,99 @@ class SnapshotSuite:
         assert [key for key, row in found.items() if row[5]] == [4]
 
 
+class CompactionSuite:
+    def test_compacting_changes_no_answer(self, store: StateStore) -> None:
+        session = Session(store)
+        session.materialize(*range(-5, 30))
+        session.materialize(*range(10, 15), version="v2")
+        session.materialize(2**33 + 7, 60 * 10**6, -(2**40), asset=TRENDS)
+        session.fail_partitions(3, 4, 99)
+        store.mark_current(replace(ORDERS, code_version="code-2"), [5], LATER)
+        session.claim(1)
+        before = store.snapshot([ORDERS, TRENDS])
+        expected = columns(store), columns(store, TRENDS)
+        store.compact(LATER)
+        after = store.snapshot([ORDERS, TRENDS])
+        assert (columns(store), columns(store, TRENDS)) == expected
+        assert (after.seq, after.version_ids) == (before.seq, before.version_ids)
+        assert (after.other_spaces, after.in_flight) == (before.other_spaces, before.in_flight)
+        # What was read before is a view of that moment, whenever it is looked at.
+        assert before.partitions["orders"].seq.tolist() == after.partitions["orders"].seq.tolist()
+        assert store.verify() == []
+
+    def test_what_is_recorded_after_a_compaction_lies_over_it(self, store: StateStore) -> None:
+        session = Session(store)
+        session.materialize(1, 2, 4)
+        session.fail_partitions(1, 5)
+        store.compact(LATER)
+        session.materialize(5, 3)
+        session.fail_partitions(2, 0)
+        expected = {
+            0: (0, 0, 9),
+            1: (1, 1, 4),
+            2: (2, 2, 8),
+            3: (7, 7, 0),
+            4: (3, 3, 0),
+            5: (6, 6, 0),
+        }
+        assert seqs(store) == expected
+        store.compact(LATER)
+        assert seqs(store) == expected
+
+    def test_a_rebuild_makes_the_same_state_from_the_log(self, store: StateStore) -> None:
+        session = Session(store)
+        session.materialize(*range(20))
+        store.compact(LATER)
+        session.fail_partitions(3)
+        expected = columns(store)
+        done = store.compact(LATER, rebuild=True)
+        assert done.rows == 21
+        assert done.chunks > 0
+        assert columns(store) == expected
+
+    def test_compacting_nothing_does_nothing(self, store: StateStore) -> None:
+        for rebuild in (False, True):
+            done = store.compact(NOW, rebuild=rebuild)
+            assert (done.rows, done.chunks) == (0, 0)
+        Session(store).materialize(1)
+        store.compact(NOW)
+        assert store.compact(NOW).rows == 0
+
+    def test_a_changed_space_does_not_see_the_chunks_of_the_other(self, store: StateStore) -> None:
+        Session(store).materialize(1, 2)
+        store.compact(NOW)
+        moved = replace(ORDERS, space="hour|UTC|+00:00")
+        snapshot = store.snapshot([moved])
+        assert len(snapshot.partitions["orders"].ids) == 0
+        assert snapshot.other_spaces == {"orders": DAY}
+        assert list(seqs(store)) == [1, 2]
+
+    def test_a_snapshot_has_an_entry_for_each_asset_asked_for_and_no_other(
+        self, store: StateStore
+    ) -> None:
+        Session(store).materialize(1, asset=TRENDS)
+        store.compact(NOW)
+        partitions = store.snapshot([ORDERS, TRENDS]).partitions
+        assert list(partitions) == ["orders", "trends"]
+        assert len(partitions) == 2
+        assert "nobody" not in partitions
+        assert list(store.snapshot([ORDERS]).partitions) == ["orders"]
+
+    def test_a_sound_state_has_no_problems(self, store: StateStore) -> None:
+        assert store.verify() == []
+        session = Session(store)
+        session.materialize(1, 2)
+        session.claim(3)
+        session.succeed(session.claim(4, 5), receipt(4))
+        session.succeed(session.claim(6))
+        session.fail_partitions(1)
+        store.mark_current(ORDERS, [1, 1], LATER)
+        store.settle("run-1", [Settled("orders", (9,), StepStatus.CUT_OFF, "")], LATER)
+        assert store.verify() == []
+        store.compact(LATER)
+        assert store.verify() == []
+
+
 class ClosingSuite:
     def test_a_closed_store_says_so(self, store: StateStore) -> None:
         store.intern_keys({"static": ["eu"]})
@@ -806,6 +908,7 @@ class StateStoreSuite(
     HistorySuite,
     RunsSuite,
     SnapshotSuite,
+    CompactionSuite,
     ClosingSuite,
 ):
     """The whole contract."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from assets_core.state.sqlite import SqliteStore
+from assets_core.state.sqlite import Folding, SqliteStore
 from tests.conformance.state_store_suite import StateStoreSuite
 
 if TYPE_CHECKING:
@@ -34,8 +34,20 @@ class TestSqliteInMemory(StateStoreSuite):
             yield store
 
 
+class TestSqliteThatFoldsAllTheTime(StateStoreSuite):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[StateStore]:
+        path = tmp_path / "state.db"
+        with SqliteStore(path, folding=Folding(partitions=3, due=1, rows=7, chunks=2)) as store:
+            yield store
+        if path.exists():
+            assert_laws(path)
+
+
 def assert_laws(path: Path) -> None:
     """What is true of the file after any test."""
+    with SqliteStore(path) as store:
+        assert store.verify() == []
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         assert connection.execute("pragma integrity_check").get == "ok"

@@ -1,6 +1,7 @@
 """A process that records in a loop until it is killed or done, and says on its output what the store acknowledged.
 
-Run as `python -m tests.crash.state_store_writer FILE NAME TRANSACTIONS`; one JSON line per acknowledged transaction.
+Run as `python -m tests.crash.state_store_writer FILE NAME TRANSACTIONS [DUE]`; one JSON line per acknowledged transaction. With DUE,
+the log is folded into small chunks whenever so many rows are not.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ from assets_core.model.records import (
     StepClaim,
     StepSucceeded,
 )
-from assets_core.state.sqlite import SqliteStore
+from assets_core.state.sqlite import Folding, SqliteStore
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
 SPACE = "day|UTC|+00:00"
 
 
-def main(path: str, name: str, transactions: int) -> None:
+def main(path: str, name: str, transactions: int, due: int | None = None) -> None:
     """Claim five steps of two partitions each in one transaction, record them in the next, and tell."""
-    store = SqliteStore(path)
+    folding = Folding() if due is None else Folding(partitions=3, due=due, rows=17, chunks=3)
+    store = SqliteStore(path, folding=folding)
     store.start_run(RunRecord(name, RunKind.BACKFILL, name, "", "{}", RunStatus.RUNNING, NOW))
     versions = store.register([AssetVersions(name, SPACE, "code", "deps")])[name]
     say({"started": os.getpid()})
@@ -71,4 +73,4 @@ def say(content: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

@@ -26,10 +26,12 @@ ENDLESS = 1_000_000
 
 
 @contextmanager
-def writer(path: Path, name: str, transactions: int) -> Iterator[subprocess.Popen[str]]:
+def writer(
+    path: Path, name: str, transactions: int, *, due: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.crash.state_store_writer"]
     with subprocess.Popen(
-        [*command, str(path), name, str(transactions)],
+        [*command, str(path), name, str(transactions), *([] if due is None else [str(due)])],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -110,6 +112,33 @@ def test_what_was_acknowledged_survives_kills_at_random_moments(tmp_path: Path) 
         assert_acknowledged(path, acknowledged)
         assert_laws(path)
     assert len(acknowledged) > 10
+
+
+def test_kills_between_foldings_leave_chunks_that_are_what_the_log_says(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    random = Random(42)  # noqa: S311 -- a test's dice
+    acknowledged: list[dict[str, Any]] = []
+    folded = []
+    # Folding at every claim, so that about every second kill meets one; another process folds at its own pace beside it.
+    with writer(path, "survivor", ENDLESS, due=40) as survivor:
+        read(survivor, 2)
+        for number in range(10):
+            with writer(path, f"victim-{number}", ENDLESS, due=1) as victim:
+                read(victim, 2 + random.randrange(4))
+                kill_after(victim, random.uniform(0, 0.03))
+                acknowledged += [entry for entry in read_rest(victim) if "steps" in entry]
+            with SqliteStore(path) as store:
+                assert store.verify() == []
+                with store._database.read() as cursor:
+                    folded.append(cursor.execute("select seq from compaction").get)
+        survivor.kill()
+        survivor.wait()
+    assert folded == sorted(folded)
+    assert folded[-1] > 0
+    with SqliteStore(path) as store:
+        assert store.verify() == []
+    assert_acknowledged(path, acknowledged)
+    assert_laws(path)
 
 
 def test_kills_during_creation_leave_a_file_that_the_next_process_uses(tmp_path: Path) -> None:

@@ -339,3 +339,17 @@ def test_failures_are_shown_above_the_bar(shop: Shop) -> None:
     assert code == 1
     assert "\x1b[2J" not in text, "a message can't steer the terminal"
     assert "[bold]bad[/bold]" in text
+
+
+def test_mark_current_accepts_a_change_that_does_not_matter(shop: Shop) -> None:
+    shop.run("materialize")
+    shop.edit("assets.py", '{"price": [3]}', 'dict(price=[3])')
+    before = shop.run("plan", "--json").data["to_run"]
+    assert before > 0
+    told = shop.run("mark-current", "*", "--dry-run", "--json").data
+    assert told["dry_run"] is True
+    assert [one["asset"] for one in told["accepted"]] == ["prices"]
+    assert shop.run("plan", "--json").data["to_run"] == before
+    shop.run("mark-current", "*")
+    assert shop.run("plan", "--json").data["to_run"] == 0
+    assert shop.run("mark-current", code=2).err.startswith("error: mark-current needs assets")

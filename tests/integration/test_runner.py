@@ -15,6 +15,7 @@ import pytest
 from assets_core import (
     AssetContext,
     CheckResult,
+    Definitions,
     Input,
     Merge,
     Output,
@@ -27,7 +28,7 @@ from assets_core.execution.events import StepFailed, StepStarted
 from assets_core.execution.facts import versions_of
 from assets_core.execution.recovery import recover
 from assets_core.execution.slices import slices_of
-from assets_core.model.io_manager import StageRequest
+from assets_core.model.io_manager import ReadRequest, StageRequest
 from assets_core.model.records import (
     RunKind,
     RunRecord,
@@ -35,9 +36,11 @@ from assets_core.model.records import (
     StepClaim,
     StepStatus,
 )
-from assets_core.planning.planner import Mode
+from assets_core.planning.planner import Mode, PlanRequest, SpaceChangedError, plan_run
 from assets_core.telemetry.run_log import RunLogs
-from partitions import LastN, StaticPartitions
+from io_managers import MemoryIOManager
+from partitions import DailyPartitions, LastN, StaticPartitions, WeeklyPartitions
+from partitions.sets import PartitionSet
 from tests.integration.bench import NOW, WEEK, Bench, day_of
 
 if TYPE_CHECKING:
@@ -500,3 +503,222 @@ def test_a_data_version_given_by_the_function_decides_whether_readers_run() -> N
     etag[0] = "b"
     other = bench.run("page", mode=Mode.FORCE, downstream=True)
     assert other.counts == {StepStatus.SUCCEEDED: 2}
+
+
+def test_a_step_that_the_crash_left_half_published_makes_its_readers_run_again() -> None:
+    """The rows of an unknown attempt may have been read: an equal data version afterwards proves nothing."""
+    bench = crashed_bench(publish=True)
+    recover(bench.resolved.outline, bench.store, NOW)
+    index = bench.facts().indexes["bronze"]
+    first = int(index.ids[0])
+    version = bench.store.history("bronze", WEEK.space, first)
+    versions = bench.store.register(versions_of(s) for s in bench.facts().graph.specs.values())
+    run = RunRecord("dead2", RunKind.MATERIALIZE, "", "", "", RunStatus.RUNNING, NOW)
+    bench.store.start_run(run)
+    ids = versions["bronze"]
+    claim = StepClaim("bronze", (first,), "token-x", ids.code_id, ids.deps_id)
+    bench.store.claim("dead2", [claim], NOW)
+    bench.assets = [
+        asset(name="other")(lambda: pa.table({"x": [1]})),
+    ]
+    renamed = Definitions(assets=bench.assets, io_managers={"default": bench.memory}).resolve()
+    recover(renamed.outline, bench.store, NOW)
+    (step,) = bench.store.steps("dead2")
+    assert step.status is StepStatus.FAILED
+    assert "bronze is not defined any more" in step.message
+    plan = bench.plan().of("bronze")
+    assert plan is not None
+    assert [row.reason.word for row in plan.rows] == ["missing", "failed"]
+    bench.run()
+    again = bench.store.history("bronze", WEEK.space, first)
+    assert again.data_version == version.data_version
+    assert again.data_seq == again.seq, (
+        "an equal version counts as a change after an unknown outcome"
+    )
+
+
+def test_interrupting_a_library_that_turns_it_into_its_own_error_cancels_the_step() -> None:
+    bench: Bench
+
+    @asset
+    def query() -> pa.Table:
+        try:
+            bench.runner.stop()
+        except KeyboardInterrupt:
+            raise RuntimeError("Query interrupted") from None
+        return pa.table({"x": [1]})
+
+    bench = Bench([query])
+    summary = bench.run()
+    assert summary.status is RunStatus.CANCELLED
+    assert summary.counts == {StepStatus.CANCELLED: 1}
+
+
+def test_an_input_that_cannot_be_read_fails_its_step_and_not_the_run() -> None:
+    class Damaged(MemoryIOManager):
+        def read(self, request: ReadRequest) -> pa.RecordBatchReader:
+            if request.target.asset == "bad":
+                raise OSError("block 7 is damaged")
+            return super().read(request)
+
+    @asset
+    def bad() -> pa.Table:
+        return pa.table({"x": [1]})
+
+    @asset
+    def reader(bad: pa.Table) -> pa.Table:
+        return bad
+
+    @asset
+    def bystander() -> pa.Table:
+        return pa.table({"x": [1]})
+
+    bench = Bench([bad, reader, bystander], memory=Damaged())
+    summary = bench.run()
+    assert summary.counts == {StepStatus.SUCCEEDED: 2, StepStatus.FAILED: 1}
+    assert "reading bad failed: OSError: block 7 is damaged" in summary.failures[0].message
+
+
+def test_a_reader_that_allows_missing_goes_on_without_what_was_skipped_or_has_no_rows() -> None:
+    @asset(partitions=WEEK)
+    def some(context: AssetContext) -> pa.Table | Skip | None:
+        match day_of(context):
+            case 1:
+                return Skip("closed")
+            case 2:
+                return None
+        return pa.table({"day": [day_of(context)]})
+
+    @asset(inputs={"some": Input(some, allow_missing=True)})
+    def lenient(some: pa.Table) -> pa.Table:
+        return some
+
+    @asset(inputs={"some": Input(some)})
+    def strict(some: pa.Table) -> pa.Table:
+        return some
+
+    bench = Bench([some, lenient, strict])
+    bench.run()
+    assert sorted(bench.column("lenient", "day")) == [3, 4, 5, 6, 7]
+    (step,) = [s for s in bench.store.steps(bench.run_id) if s.asset == "strict"]
+    assert (
+        step.message
+        == "it reads some@2025-01-01, which was skipped by its function and has no older rows"
+    )
+
+
+def test_a_reader_of_a_partition_whose_function_returned_none_is_told_what_to_write() -> None:
+    @asset
+    def script() -> None:
+        return None
+
+    @asset
+    def reader(script: pa.Table) -> pa.Table:
+        return script
+
+    (failure,) = Bench([script, reader]).run().failures
+    assert "whose function returned None" in failure.message
+    assert "deps=[script]" in failure.message
+
+
+def test_a_reader_of_all_takes_what_is_due_and_waits_for_nothing_else() -> None:
+    days = DailyPartitions("2025-01-01")
+
+    @asset(partitions=days, closed_after=timedelta(days=2))
+    def slow(context: AssetContext) -> pa.Table:
+        return pa.table({"day": [day_of(context)]})
+
+    @asset
+    def total(slow: pa.Table) -> pa.Table:
+        return slow
+
+    bench = Bench([slow, total])
+    assert bench.run().status is RunStatus.SUCCEEDED
+    assert sorted(bench.column("total", "day")) == [1, 2, 3, 4, 5]
+
+
+def test_check_figures_are_made_plain_before_anything_is_published() -> None:
+    import numpy as np
+
+    @asset
+    def numbers() -> pa.Table:
+        return pa.table({"n": [1, 2, 3]})
+
+    @asset_check(numbers)
+    def counted(numbers: pa.Table) -> CheckResult:
+        return CheckResult(
+            passed=np.array([0]).any(), metadata={"rows": np.int64(numbers.num_rows)}
+        )
+
+    bench = Bench([numbers, counted])
+    bench.run()
+    ((_, outcome),) = bench.store.checks(bench.run_id)
+    assert (outcome.passed, dict(outcome.metadata)) == (False, {"rows": 3})
+
+    @asset_check(numbers, name="counted")
+    def wrong(numbers: pa.Table) -> CheckResult:
+        return CheckResult(passed=True, metadata={"rows": numbers})
+
+    (failure,) = Bench([numbers, wrong]).run().failures
+    assert "metadata['rows'] is of type Table" in failure.message
+
+
+def test_an_iterator_that_yields_something_else_is_the_users_mistake() -> None:
+    @asset
+    def wrong_type() -> Iterator[object]:
+        yield pa.record_batch({"n": [1]})
+        yield {"n": 2}
+
+    @asset
+    def wrong_columns() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"n": [1]})
+        yield pa.record_batch({"m": [1]})
+
+    first, second = Bench([wrong_type, wrong_columns]).run().failures
+    assert "yielded a dict" in first.message
+    assert "a later one has m int64" in second.message
+    assert {first.code, second.code} == {"user-code"}
+
+
+def test_force_with_upstream_forces_only_what_was_asked_for() -> None:
+    @asset(partitions=WEEK)
+    def up(context: AssetContext) -> pa.Table:
+        return pa.table({"day": [day_of(context)]})
+
+    @asset(partitions=WEEK, inputs={"up": Input(up, mapping=LastN(3))})
+    def down(up: pa.Table) -> pa.Table:
+        return up
+
+    bench = Bench([up, down])
+    bench.run()
+    facts = bench.facts()
+    chosen = {
+        key: PartitionSet.from_keys(facts.indexes[key], ["2025-01-05"]) for key in ("up", "down")
+    }
+    plan = plan_run(facts, PlanRequest(("up", "down"), chosen, mode=Mode.FORCE, upstream=True))
+    assert {part.asset: part.partitions.describe() for part in plan.assets} == {
+        "up": "2025-01-05 (1)",
+        "down": "2025-01-05 (1)",
+    }
+
+
+def test_a_changed_partition_space_is_refused_however_the_asset_comes_into_scope() -> None:
+    @asset(name="up", partitions=WEEK)
+    def daily(context: AssetContext) -> pa.Table:
+        return pa.table({"day": [day_of(context)]})
+
+    @asset(name="up", partitions=WeeklyPartitions("2024-12-30", end="2025-01-06"))
+    def weekly() -> pa.Table:
+        return pa.table({"day": [1]})
+
+    @asset
+    def total(up: pa.Table) -> pa.Table:
+        return up
+
+    bench = Bench([daily, total])
+    bench.run()
+    bench.assets = [weekly, total]
+    bench.resolve()
+    for request in (PlanRequest(("up",), {}), PlanRequest(("total",), {}, upstream=True)):
+        with pytest.raises(SpaceChangedError, match="up was materialized with the partitions"):
+            plan_run(bench.facts(), request)

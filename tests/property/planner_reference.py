@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from assets_core.planning.planner import Mode
+from partitions.keyed_mappings import All
 
 if TYPE_CHECKING:
     from assets_core.model.specs import AssetSpec
@@ -134,7 +135,10 @@ class Reference:
                 if reason == "fresh" or not self.due(node) or self.in_flight(node):
                     continue
                 needs = [
-                    above for number, above in self.reads[node] if not edges[number].allow_missing
+                    above
+                    for number, above in self.reads[node]
+                    if not edges[number].allow_missing
+                    and (self.due(above) or not isinstance(edges[number].mapping, All))
                 ]
                 outside = {
                     number for number in self.outside[node] if not edges[number].allow_missing
@@ -157,7 +161,7 @@ class Reference:
             if self.triggers(node[0], number)
         ):
             reason = "upstream"
-        if node[0] not in request.assets:
+        if not self._is_selected(node, request):
             return reason
         if request.mode is Mode.FORCE:
             return "forced"
@@ -165,12 +169,17 @@ class Reference:
             return "fresh"
         return reason
 
+    @staticmethod
+    def _is_selected(node: Node, request: PlanRequest) -> bool:
+        chosen = request.partitions.get(node[0])
+        return node[0] in request.assets and (chosen is None or bool(chosen.mask()[node[1]]))
+
     def _scope(self, request: PlanRequest) -> set[Node]:
         selected = {
             (key, slot)
             for key in request.assets
             for slot in range(len(self.facts.indexes[key]))
-            if key not in request.partitions or bool(request.partitions[key].mask()[slot])
+            if self._is_selected((key, slot), request)
         }
         scope = set(selected)
         if request.upstream:

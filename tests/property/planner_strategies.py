@@ -141,6 +141,7 @@ def facts(draw: st.DrawFn) -> Facts:
     }
     state = StateSnapshot(
         seq=20,
+        state_id="test",
         partitions=recorded,
         version_ids={spec.key: VersionIds(code_id=1, deps_id=1) for spec in assets},
         other_spaces={},

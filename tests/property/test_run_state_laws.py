@@ -34,6 +34,8 @@ class Driver:
     fail_fast: bool = False
     status: dict[Node, str] = field(default_factory=dict)
     reads: dict[Node, set[Node]] = field(default_factory=dict)
+    needs: dict[Node, set[Node]] = field(default_factory=dict)
+    rowless: set[Node] = field(default_factory=set)
     changed: set[Node] = field(default_factory=set)
     attempts: dict[Node, int] = field(default_factory=dict)
     seq: int = 100
@@ -44,11 +46,13 @@ class Driver:
             for slot in part.partitions.slots():
                 node = (part.asset, int(slot))
                 self.status[node] = "queued"
-                self.reads[node] = {
-                    (edge.dependency.upstream, int(above))
+                pairs = [
+                    (edge.dependency.allow_missing, (edge.dependency.upstream, int(above)))
                     for edge in bound
                     for above in edge.mapped.upstream_slots(int(slot))
-                }
+                ]
+                self.reads[node] = {above for _, above in pairs}
+                self.needs[node] = {above for may_miss, above in pairs if not may_miss}
 
     def run(self) -> RunStatus:
         machine = RunState(self.plan, self.about, fail_fast=self.fail_fast)
@@ -104,18 +108,19 @@ class Driver:
                 machine.failed(asset, slots, retry_at=NOW + timedelta(hours=self.seq))
             case "skip":
                 machine.skipped(asset, slots)
+        if outcome == "skip":
+            exists = machine._facts[asset].exists
+            self.rowless |= {(asset, slot) for slot in slots if not exists[slot]}
         stopping = machine.stopping is not None
         words = {
             "changed": "succeeded",
             "same": "succeeded",
             "fail": "failed",
             "retry": "waiting",
-            "skip": "skipped",
+            "skip": "unchanged",
         }
         for slot in slots:
             word = words[outcome]
-            if outcome == "skip" and bool(machine.readable(asset)[slot]):
-                word = "unchanged"
             self.status[asset, slot] = "failed" if word == "waiting" and stopping else word
 
     def settle(self, node: Node, status: StepStatus) -> None:
@@ -123,7 +128,7 @@ class Driver:
         planned = self.reads[node] & self.status.keys()
         match status:
             case StepStatus.SKIPPED:
-                assert any(self.status[a] in {"failed", "skipped", "cancelled"} for a in planned)
+                assert self.bad_reads(node)
             case StepStatus.CUT_OFF:
                 part = self.plan.of(node[0])
                 assert part is not None
@@ -135,6 +140,12 @@ class Driver:
             case _:
                 pytest.fail(f"settled as {status}")
         self.status[node] = status.value
+
+    def bad_reads(self, node: Node) -> set[Node]:
+        """What the node reads and can't go on from."""
+        planned = self.reads[node] & self.status.keys()
+        bad = {a for a in planned if self.status[a] in {"failed", "skipped", "cancelled"}}
+        return bad | (planned & self.needs[node] & self.rowless)
 
     def triggering(self, node: Node) -> set[Node]:
         bound = bind_dependencies(self.about, self.about.graph.spec(node[0]))
@@ -161,17 +172,7 @@ def test_a_failure_holds_up_exactly_what_reads_it(data: st.DataObject) -> None:
     driver = Driver(about, plan_run(about, data.draw(requests(about))), data)
     driver.run()
     for node, status in driver.status.items():
-        bad = {
-            a
-            for a in driver.reads[node] & driver.status.keys()
-            if driver.status[a] in {"failed", "skipped"}
-        }
-        if bad:
-            assert status == "skipped"
-        elif status == "skipped":
-            assert driver.attempts[node] > 0, (
-                "only the function itself may skip when all that it reads is well"
-            )
+        assert (status == "skipped") == bool(driver.bad_reads(node))
 
 
 @given(st.data())

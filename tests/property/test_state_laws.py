@@ -1,5 +1,6 @@
 """Random histories of claims, successes, failures and marks against a plain model of what the state store promises.
 
+Whether, when and how the log is folded into chunks must not matter: histories also run with folding at random moments.
 A history is drawn from one seed, with weights that keep it busy; a failing one is cut short by shrinking its length.
 """
 
@@ -32,7 +33,7 @@ from assets_core.model.records import (
     StepStatus,
     StepSucceeded,
 )
-from assets_core.state.sqlite import SqliteStore
+from assets_core.state.sqlite import Folding, SqliteStore
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 ASSETS = ("orders", "trends")
@@ -50,6 +51,7 @@ class Success:
     data_seq: int
     data_version: str | None
     token: str | None
+    has_data: int = 1
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Model:
     successes: dict[tuple[str, int], Success] = field(default_factory=dict)
     failures: dict[tuple[str, int], int] = field(default_factory=dict)
     tokens: dict[tuple[str, int], str] = field(default_factory=dict)
+    unknown: set[tuple[str, int]] = field(default_factory=set)
 
     def succeed(self, step: Step, receipts: dict[int, WriteReceipt]) -> list[tuple[int, int]]:
         written = []
@@ -88,8 +91,10 @@ class Model:
             same = (
                 before is not None
                 and receipt is not None
-                and (receipt.unchanged or receipt.data_version == before.data_version)
+                and receipt.data_version == before.data_version
+                and place not in self.unknown
             )
+            self.unknown.discard(place)
             data_seq = before.data_seq if before is not None and same else self.seq
             self.successes[place] = Success(
                 seq=self.seq,
@@ -99,26 +104,31 @@ class Model:
                 data_seq=data_seq,
                 data_version=None if receipt is None else receipt.data_version,
                 token=None if receipt is None else step.token,
+                has_data=int(receipt is not None),
             )
             if receipt is not None:
                 self.tokens[place] = step.token
             written.append((self.seq, data_seq))
         return written
 
-    def fail(self, step: Step) -> None:
+    def fail(self, step: Step, *, unknown: bool) -> None:
         for partition_id in step.ids:
             self.seq += 1
             self.failures[step.asset, partition_id] = self.seq
+            if unknown:
+                self.unknown.add((step.asset, partition_id))
 
     def rows(self, asset: str) -> list[tuple[int, ...]]:
-        """What the columns must hold: id, seq, read_seq, code_id, deps_id, data_seq, failed_seq."""
+        """What the columns must hold: id, seq, read_seq, code_id, deps_id, data_seq, has_data, failed_seq."""
         ids = {place[1] for place in (*self.successes, *self.failures) if place[0] == asset}
         rows: list[tuple[int, ...]] = []
         for partition_id in sorted(ids):
-            last = self.successes.get((asset, partition_id), Success(0, 0, 0, 0, 0, None, None))
+            last = self.successes.get((asset, partition_id), Success(0, 0, 0, 0, 0, None, None, 0))
             failed = self.failures.get((asset, partition_id), 0)
             figures = (last.seq, last.read_seq, last.code_id, last.deps_id, last.data_seq)
-            rows.append((partition_id, *figures, failed if failed > last.seq else 0))
+            rows.append(
+                (partition_id, *figures, last.has_data, failed if failed > last.seq else 0)
+            )
         return rows
 
 
@@ -139,9 +149,19 @@ class History:
                 RunRecord(run_id, RunKind.BACKFILL, "*", "", "", RunStatus.RUNNING, START)
             )
 
-    def advance(self) -> None:
-        actions = (self.claim, self.record, self.try_again, self.mark, self.edit)
-        self.random.choices(actions, weights=(4, 8, 3, 2, 1))[0]()
+    def advance(self, *, compacting: bool = False) -> None:
+        actions = (self.claim, self.record, self.try_again, self.mark, self.edit, self.compact)
+        weights = (4, 8, 3, 2, 1, 3 if compacting else 0)
+        self.random.choices(actions, weights=weights)[0]()
+
+    def compact(self) -> None:
+        rebuild = self.random.random() < 0.2
+        done = self.store.compact(self.now(), rebuild=rebuild)
+        assert done.rows <= self.model.seq
+        if rebuild:
+            assert done.rows == self.model.seq
+        assert self.store.compact(self.now()).rows == 0
+        assert self.store.verify() == []
 
     def now(self) -> datetime:
         # Backwards now and then: the order of commits must not depend on clocks.
@@ -238,9 +258,9 @@ class History:
 
     def outcome(self, step_id: int, epoch: int) -> StepOutcome:
         version = self.random.choice(("v1", "v2"))
-        unchanged = self.random.random() < 0.2
+        unknown = self.random.random() < 0.5
         ids = self.steps[step_id].ids
-        receipts = tuple(WriteReceipt(i, 1, 1, version, "schema", unchanged) for i in ids)
+        receipts = tuple(WriteReceipt(i, 1, 1, version, "schema") for i in ids)
         match self.random.choice(ENDS):
             case "publish":
                 return StepSucceeded(step_id, epoch, receipts[::-1])
@@ -251,7 +271,9 @@ class History:
             case "skip":
                 return StepSkipped(step_id, epoch, StepStatus.CANCELLED, "stopped")
             case how:
-                return AttemptFailed(step_id, epoch, "no", "", final=how == "give up")
+                return AttemptFailed(
+                    step_id, epoch, "no", "", final=how == "give up", unknown=unknown
+                )
 
     def apply(self, step: Step, outcome: StepOutcome) -> RecordAnswer:
         match outcome:
@@ -264,7 +286,7 @@ class History:
                 step.attempt_failed = True
                 if outcome.final:
                     step.running = False
-                    self.model.fail(step)
+                    self.model.fail(step, unknown=outcome.unknown)
             case StepSkipped():
                 step.running = False
         return None
@@ -296,7 +318,7 @@ class History:
         for asset in ASSETS:
             state = snapshot.partitions[asset]
             figures = (state.seq, state.read_seq, state.code_id, state.deps_id, state.data_seq)
-            arrays = (state.ids, *figures, state.failed_seq)
+            arrays = (state.ids, *figures, state.has_data, state.failed_seq)
             assert all(array.dtype == np.int64 and array.ndim == 1 for array in arrays)
             assert list(zip(*(a.tolist() for a in arrays), strict=True)) == self.model.rows(asset)
             space = self.versions(asset).space
@@ -329,3 +351,24 @@ def test_any_history_leaves_what_a_plain_model_says(seed: int, length: int) -> N
         for _ in range(length):
             history.advance()
             history.compare()
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    length=st.integers(1, 80),
+    partitions=st.integers(1, 8),
+    rows=st.integers(1, 12),
+    chunks=st.integers(1, 4),
+    due=st.integers(1, 20),
+)
+def test_when_and_how_the_log_is_folded_makes_no_difference(  # noqa: PLR0917
+    seed: int, length: int, partitions: int, rows: int, chunks: int, due: int
+) -> None:
+    folding = Folding(partitions=partitions, due=due, rows=rows, chunks=chunks)
+    with SqliteStore(":memory:", folding=folding) as store:
+        history = History(seed, store)
+        for _ in range(length):
+            history.advance(compacting=True)
+            history.compare()
+        assert store.verify() == []

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from assets_core.authoring.definitions import Resolved
+    from partitions.definitions import Partitions
+    from partitions.mappings import PartitionMapping
 
 DAYS = DailyPartitions("2025-01-01", timezone="Europe/Berlin")
 HOURS = HourlyPartitions("2025-01-01", timezone="Europe/Berlin")
@@ -402,3 +404,37 @@ def test_a_check_gets_its_rows_together() -> None:
 def test_many_problems_of_many_assets_are_all_listed() -> None:
     assets: Iterable[Asset] = [named(f"a{n}", f"zz{n}") for n in range(20)]
     assert len(problems(*assets)) == 20
+
+
+def deps_of_total(upstream: Partitions, mapping: PartitionMapping | None = None) -> str:
+    @asset(name="up", partitions=upstream)
+    def source() -> None: ...
+
+    downstream = None if mapping is None else DailyPartitions("2025-01-05")
+
+    @asset(partitions=downstream, inputs={"up": Input("up", mapping=mapping)})
+    def total(up: object) -> None: ...
+
+    managers = {"default": MemoryIOManager()}
+    resolved = Definitions(assets=[source, total], io_managers=managers).resolve()
+    return resolved.graph.spec("total").deps_version
+
+
+def test_bounds_and_keys_that_decide_what_is_read_are_part_of_the_dependencies() -> None:
+    """What a definition no longer has is no longer asked for, so nothing else would notice that it was read."""
+    assert deps_of_total(DailyPartitions("2025-01-01")) != deps_of_total(
+        DailyPartitions("2025-01-02")
+    )
+    assert deps_of_total(StaticPartitions(["eu", "us"])) != deps_of_total(StaticPartitions(["eu"]))
+    week = LastN(7)
+    longer = DailyPartitions("2025-01-02", end="2025-03-01")
+    assert deps_of_total(DailyPartitions("2025-01-01"), week) != deps_of_total(longer, week)
+    assert deps_of_total(DailyPartitions("2025-01-02"), week) == deps_of_total(longer, week)
+
+
+def test_bounds_are_no_matter_where_windows_decide_what_is_read() -> None:
+    overlap = TimeOverlap()
+    hours = HourlyPartitions("2025-01-01")
+    assert deps_of_total(hours, overlap) == deps_of_total(
+        HourlyPartitions("2025-01-02", end="2025-02-01"), overlap
+    )

@@ -26,7 +26,14 @@ from assets_core.model.records import (
     StepClaim,
     StepSucceeded,
 )
-from assets_core.state import schema, sqlite_log, sqlite_runs, sqlite_steps
+from assets_core.state import (
+    schema,
+    sqlite_chunks,
+    sqlite_log,
+    sqlite_runs,
+    sqlite_steps,
+    sqlite_verify,
+)
 from assets_core.state.sqlite import SqliteStore
 from assets_core.state.sqlite_rows import (
     ids_from_text,
@@ -456,7 +463,10 @@ class TestTransactions:
             connection = store._database._connection
             assert connection is not None
             for statement, parameters, index in (
-                (sqlite_log._LOG_OF_ASSET, 1, "materialization_by_partition (asset_id=?)"),
+                (sqlite_chunks._TAIL, 2, "INTEGER PRIMARY KEY (rowid>?)"),
+                (sqlite_chunks.CHUNKS, 1, "state_chunk USING PRIMARY KEY (asset_id=?)"),
+                (sqlite_chunks._FIRST_IDS, 1, "state_chunk USING PRIMARY KEY (asset_id=?)"),
+                (sqlite_verify._LOG_OF_ASSET, 1, "materialization_by_partition (asset_id=?)"),
                 (sqlite_log._LAST_SUCCESS, 2, "materialization_by_partition (asset_id=? AND"),
                 (sqlite_log._LAST_DATA, 2, "materialization_by_partition (asset_id=? AND"),
                 (sqlite_log._IN_FLIGHT, 0, "step_running (run=?)"),
@@ -472,7 +482,11 @@ class TestTransactions:
                 ).fetchall()
                 told = "\n".join(str(row[3]) for row in plan)
                 assert index in told
-                assert "TEMP B-TREE" not in told or statement is not sqlite_log._LOG_OF_ASSET
+                assert "TEMP B-TREE" not in told or statement not in {
+                    sqlite_chunks._TAIL,
+                    sqlite_chunks.CHUNKS,
+                    sqlite_verify._LOG_OF_ASSET,
+                }
 
 
 class TestColumns:

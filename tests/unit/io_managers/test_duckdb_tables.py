@@ -17,7 +17,7 @@ import pytest
 from assets_core.model.errors import DataError, DefinitionError, IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed, ReadRequest, Recorded
 from assets_core.model.specs import Append, Merge, Replace
-from io_managers import DuckDBIOManager, duckdb_tables
+from io_managers import DuckDBIOManager, duckdb_kept, duckdb_writes
 from tests.conformance.io_manager_suite import (
     UNPARTITIONED,
     Steps,
@@ -155,14 +155,14 @@ def test_a_group_that_duckdb_refuses_is_tried_one_by_one(
 ) -> None:
     parts = days("2025-01-01", 3)
     staged = [steps.stage(target(), [one], table(id=[i])) for i, one in enumerate(parts)]
-    write_group = duckdb_tables.write_group
+    write_group = duckdb_writes.write_group
 
     def refuse_second(bench, connection, members, path):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         if any(member.request.slices[0] == parts[1] for member in members):
             raise duckdb.OutOfMemoryException("no room\nfor details")
         return write_group(bench, connection, members, path)
 
-    monkeypatch.setattr(duckdb_tables, "write_group", refuse_second)
+    monkeypatch.setattr(duckdb_writes, "write_group", refuse_second)
     answers = steps.manager.publish(staged)
     assert [isinstance(answer, Published) for answer in answers] == [True, False, True]
     refused = answers[1]
@@ -240,7 +240,7 @@ def test_lost_is_one_look_at_the_file_once_it_was_compared(steps: Steps, path: P
     steps.write(target(), [FIRST], table(id=[1]))
     state = recorded([FIRST], {FIRST.id: f"token-{steps.epoch}"})
     assert steps.manager.lost(target(), state) == frozenset()
-    noted = Recorded(state.count, state.ids, state.slices, never)
+    noted = Recorded(state.count, state.ids, state.slices, never, state.basis)
     assert steps.manager.lost(target(), noted) == frozenset()
     steps.write(target(asset="other"), [FIRST], table(id=[1]))
     assert steps.manager.lost(target(), noted) == frozenset()
@@ -251,6 +251,31 @@ def test_lost_is_one_look_at_the_file_once_it_was_compared(steps: Steps, path: P
         steps.manager.lost(target(), noted)
     assert steps.manager.lost(target(), state) == frozenset()
     assert steps.manager.lost(target(), noted) == frozenset()
+
+
+def test_lost_compares_again_when_the_state_believes_something_else(steps: Steps) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+    tokens = {FIRST.id: f"token-{steps.epoch}"}
+    looks: list[str] = []
+
+    def look(basis: str) -> list[str]:
+        def told() -> dict[int, str]:
+            looks.append(basis)
+            return tokens
+
+        state = recorded([FIRST], tokens, basis)
+        asked = Recorded(state.count, state.ids, state.slices, told, basis)
+        assert steps.manager.lost(target(), asked) == frozenset()
+        return looks
+
+    assert look("a") == ["a"]
+    assert look("a") == ["a"]
+    assert look("b") == ["a", "b"]
+    assert look("a") == ["a", "b", "a"]
+    steps.write(target(), [SECOND], table(id=[2]))
+    assert look("a") == ["a", "b", "a", "a"], (
+        "a publish vouches for nothing, not even its own rows"
+    )
 
 
 def test_a_write_after_a_strangers_write_does_not_vouch_for_other_assets(
@@ -269,24 +294,120 @@ def test_another_token_is_a_loss(steps: Steps) -> None:
     assert steps.manager.lost(target(), recorded([FIRST], {FIRST.id: "older"})) == {FIRST.id}
 
 
-def test_lost_after_a_look_loads_no_duckdb(steps: Steps, path: Path) -> None:
+def test_a_look_loads_nothing_that_reads_or_writes(steps: Steps, path: Path) -> None:
     steps.write(target(), [FIRST], table(id=[1]))
-    steps.manager.lost(target(), recorded([FIRST], {FIRST.id: f"token-{steps.epoch}"}))
+    steps.rows(target(), [FIRST])  # so that the manager has seen the file when it is pickled
+    tokens = {FIRST.id: f"token-{steps.epoch}"}
+    assert steps.manager.lost(target(), recorded([FIRST], tokens, "state 1")) == frozenset()
     code = f"""
-import sys
-from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
+import pickle, sys
 from assets_core.model.io_manager import Recorded, Target
 from assets_core.model.specs import Replace
-manager = DuckDBIOManager({str(path)!r})
-ParquetIOManager({str(path)!r} + ".lake"), MemoryIOManager()
-lost = manager.lost(Target("orders", Replace(), True), Recorded(1, lambda: ({FIRST.id},), list, dict))
-assert lost == frozenset(), lost
-print(sorted({{"duckdb", "pyarrow", "pandas", "polars"}} & set(sys.modules)))
+manager = pickle.loads({pickle.dumps(steps.manager)!r})
+target = Target("orders", Replace(), True)
+assert manager.lost(target, Recorded(1, tuple, tuple, dict, "state 1")) == frozenset()
+assert manager.supports(target) is None
+assert manager.destination() in manager.location(target)
+ours = {{name for name in sys.modules if name.split(".")[0] == "io_managers"}}
+heavy = {{"duckdb", "numpy", "pyarrow", "pandas", "polars", "shutil", "tempfile"}} & set(sys.modules)
+print(*sorted(ours), *heavy)
 """
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
-    assert (found.stdout, found.stderr) == ("[]\n", "")
+    assert found.stderr == ""
+    assert found.stdout.split() == [
+        "io_managers",
+        "io_managers.duckdb_file",
+        "io_managers.duckdb_tables",
+        "io_managers.refusals",
+        "io_managers.workbench",
+    ]
+
+
+def _damage(path: Path) -> None:
+    """Turn bytes of every data block over; the headers at the start stay whole."""
+    content = bytearray(path.read_bytes())
+    for i in range(3 * 4096, len(content), 512):
+        content[i] ^= 255
+    path.write_bytes(content)
+
+
+def test_a_damaged_file_is_named_by_whatever_reads_it(steps: Steps, path: Path) -> None:
+    request = steps.request(target(), [FIRST])
+    rows = table(id=range(200_000), text=[f"value {i * 7919 % 200_003}" for i in range(200_000)])
+    steps.manager.publish([steps.manager.stage(request, rows.to_reader())])
+    _damage(path)
+    state = recorded([FIRST], {FIRST.id: request.token})
+    fresh = DuckDBIOManager(path)
+    for act in (
+        lambda: fresh.read(ReadRequest(target(), (FIRST,))).read_all(),
+        lambda: fresh.published(request),
+        lambda: fresh.lost(target(), state),
+    ):
+        with pytest.raises(IOManagerError) as caught:
+            act()
+        assert str(path) in caught.value.message
+        assert len(caught.value.message) > len(str(path)) + 20, "the cause is told as well"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        duckdb.IOException("bad block\nstack"),
+        OSError(5, "bad block"),
+        pa.ArrowInvalid("bad block"),
+    ],
+)
+def test_a_fault_in_the_middle_of_the_rows_is_told_with_the_table(
+    steps: Steps, path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+
+    def broken(*_: object) -> Iterator[pa.RecordBatchReader]:
+        def batches() -> Iterator[pa.RecordBatch]:
+            yield pa.record_batch({"id": [1]})
+            raise fault
+
+        yield pa.RecordBatchReader.from_batches(pa.schema({"id": pa.int64()}), batches())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("io_managers.duckdb_rows.rows_of", broken)
+        with pytest.raises(IOManagerError) as caught:
+            steps.rows(target(), [FIRST])
+    assert caught.value.message == f"{path}: orders can't be read: bad block"
+    assert steps.rows(target(), [FIRST]) == [{"id": 1}]
+
+
+def test_a_fault_in_rows_that_were_kept_is_told_late(
+    steps: Steps, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duckdb_kept, "SPILL_BYTES", 1000)
+    steps.write(target(), [FIRST], table(id=range(300_000)))
+    original = Path.unlink
+
+    def cut_short(self: Path, *args: bool) -> None:
+        os.truncate(self, 1_500_000)
+        original(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", cut_short)
+        stream = steps.manager.read(ReadRequest(target(), (FIRST,)))
+    with pytest.raises(IOManagerError, match=r"\.stage.*can't be read: "):
+        stream.read_all()
+
+
+def test_a_big_read_leaves_nothing_when_its_process_ends(steps: Steps, path: Path) -> None:
+    steps.write(target(), [FIRST], table(id=range(500_000)))
+    code = f"""
+import pickle
+from io_managers import duckdb_kept
+duckdb_kept.SPILL_BYTES = 1000
+stream = pickle.loads({pickle.dumps(steps.manager)!r}).read(pickle.loads({pickle.dumps(ReadRequest(target(), (FIRST,)))!r}))
+assert stream.read_all().num_rows == 500_000
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert list(Path(f"{path}.stage").iterdir()) == []
 
 
 @pytest.mark.parametrize("path_text", [":memory:", ""])
@@ -378,12 +499,12 @@ class _as_nobody:  # noqa: N801 - reads as a phrase
 def test_a_big_read_waits_in_a_file_without_a_name(
     steps: Steps, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duckdb_tables, "SPILL_BYTES", 100_000)
+    monkeypatch.setattr(duckdb_kept, "SPILL_BYTES", 100_000)
     parts = days("2025-01-01", 3)
     for i, one in enumerate(parts):
         steps.write(target(), [one], table(id=range(100_000 * i, 100_000 * (i + 1))))
     stream = steps.manager.read(ReadRequest(target(), parts))
-    assert [p for p in path.parent.rglob("*") if p.suffix == ".arrow"] == []
+    assert list(Path(f"{path}.stage").iterdir()) == []
     steps.write(target(), parts[:1], table(id=[-1]))
     assert stream.read_all().column("id").to_pylist() == list(range(300_000))
 
@@ -397,8 +518,8 @@ def test_a_read_that_breaks_off_leaves_the_file_closed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(duckdb_tables, "SPILL_BYTES", 1000)
-        patch.setattr(duckdb_tables, "_spilled", break_off)
+        patch.setattr(duckdb_kept, "SPILL_BYTES", 1000)
+        patch.setattr(duckdb_kept, "_spilled", break_off)
         with pytest.raises(KeyboardInterrupt):
             steps.manager.read(ReadRequest(target(), (FIRST,)))
     steps.write(target(), [FIRST], table(id=[1]))
@@ -413,6 +534,7 @@ def test_leftovers_of_dead_processes_are_swept(steps: Steps, path: Path) -> None
     for name in (f"process-{dead.pid}", f"process-{os.getpid()}", "some-token"):
         (stage / name).mkdir(parents=True)
         (stage / name / "file").touch()
+    (stage / f"process-{dead.pid}-x.arrow").touch()
     steps.manager.discard_leftovers("some-token", target())
     assert [entry.name for entry in stage.iterdir()] == [f"process-{os.getpid()}"]
 

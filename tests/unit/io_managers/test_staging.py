@@ -15,7 +15,7 @@ from io_managers.workbench import Workbench
 from tests.conformance.io_manager_suite import UNPARTITIONED, days, keys, target, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from assets_core.model.io_manager import PartitionSlice
@@ -53,6 +53,33 @@ def _mixed(count: int) -> pa.Table:
     return pa.table({"region": [("us", "eu")[i % 2] for i in range(count)], "n": range(count)})
 
 
+def _numbers(batches: Iterable[pa.RecordBatch]) -> list[int]:
+    return [value for batch in batches for value in batch.column("n").to_pylist()]
+
+
+def test_slices_are_found_in_one_look_at_the_rows(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"r{i}" for i in range(400)]
+    scattered = [(i * 7) % 400 for i in range(4000)]
+    rows = _take(
+        bench,
+        pa.table({"region": [names[i] for i in scattered], "n": scattered}),
+        BY_REGION,
+        keys(*names),
+    )
+    looks: list[int] = []
+    opened = StagedRows.open
+
+    def look(self: StagedRows) -> pa.Table:
+        looks.append(1)
+        return opened(self)
+
+    monkeypatch.setattr(StagedRows, "open", look)
+    assert [_numbers(batches) for batches in rows.by_slice()] == [[i] * 10 for i in range(400)]
+    assert looks == [1]
+
+
 @pytest.mark.usefixtures("small")
 def test_many_rows_wait_in_one_file_that_pickles_as_its_path(
     bench: Workbench, tmp_path: Path
@@ -63,8 +90,8 @@ def test_many_rows_wait_in_one_file_that_pickles_as_its_path(
     assert stage_folder(str(tmp_path), "token/1") == str(tmp_path / "token%2F1")
     again = pickle.loads(pickle.dumps(rows))  # noqa: S301 - our own bytes
     assert again.visible().column("n").to_pylist() == list(range(1000))
-    numbers = [value for batch in again.of_slice(0) for value in batch.column("n").to_pylist()]
-    assert numbers == list(range(1, 1000, 2))
+    numbers = [_numbers(batches) for batches in again.by_slice()]
+    assert numbers == [list(range(1, 1000, 2)), list(range(0, 1000, 2))]
     assert [facts.rows for facts in rows.facts] == [500, 500]
 
 
@@ -133,7 +160,7 @@ def test_rows_without_columns_are_refused(bench: Workbench) -> None:
 def test_a_single_big_batch_is_taken_in_pieces(bench: Workbench) -> None:
     rows = _take(bench, pa.table({"n": range(300_000)}), whole(), UNPARTITIONED)
     assert rows.rows == 300_000
-    assert max(len(batch) for batch in rows.of_slice(0)) <= 122_880
+    assert max(len(batch) for batch in next(rows.by_slice())) <= 122_880
 
 
 def test_dropped_rows_are_not_in_the_version(bench: Workbench) -> None:
