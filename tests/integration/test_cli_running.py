@@ -343,7 +343,7 @@ def test_failures_are_shown_above_the_bar(shop: Shop) -> None:
 
 def test_mark_current_accepts_a_change_that_does_not_matter(shop: Shop) -> None:
     shop.run("materialize")
-    shop.edit("assets.py", '{"price": [3]}', 'dict(price=[3])')
+    shop.edit("assets.py", '{"price": [3]}', "dict(price=[3])")
     before = shop.run("plan", "--json").data["to_run"]
     assert before > 0
     told = shop.run("mark-current", "*", "--dry-run", "--json").data
