@@ -6,6 +6,7 @@ them; a test holds the two equal.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -34,10 +35,14 @@ COMMANDS: Final = {
     "lineage": ("lineage", "Draw what reads what."),
     "runs": ("runs", "List and inspect runs."),
     "partitions": ("partitions", "List, add and remove the keys of dynamic partitions."),
+    "state": ("state", "Verify and compact the state."),
     "doctor": ("doctor", "Check that everything is in working order."),
     "completion": ("completion", "Print the completion script of a shell."),
 }
 """Command → its module in `cli.commands`, and its one-line help; in the order of `--help`."""
+
+RUNNING: Final = frozenset({"materialize", "backfill"})
+"""Commands in which user code runs."""
 
 
 class LazyGroup(PartitaGroup):
@@ -53,6 +58,9 @@ class LazyGroup(PartitaGroup):
         del ctx
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name not in RUNNING:
+            # numpy's algebra starts threads when it is imported, which costs more than any plan; looking multiplies no matrices.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         command: click.Command = import_module(f"cli.commands.{COMMANDS[cmd_name][0]}").command
         return command
 

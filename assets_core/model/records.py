@@ -205,8 +205,8 @@ class PartitionColumns:
     """The state of an asset's partitions: int64 arrays of one length, `ids` ascending, one entry per partition ever tried.
 
     `seq` is 0 if there is no success yet; `failed_seq` is 0 if the last attempt did not fail (a failure before the last success is
-    forgotten). `code_id` and `deps_id` point into the asset's versions. `has_data` is 1 if that success published rows, 0 if its
-    function returned None.
+    forgotten). `code_id` and `deps_id` point into the asset's versions. `has_data` is 1 if that success or one before it
+    published rows, 0 if there are none.
     """
 
     ids: NDArray[np.int64]

@@ -48,6 +48,10 @@ def last_of_log(log: Ints) -> tuple[Ints, PartitionColumns]:
     success = np.maximum.accumulate(successes)[ends]
     has_success = success >= starts
     chosen = np.where(has_success[:, np.newaxis], log[success], 0)
+    # Rows stay where they are when a later success publishes none, so it is any success so far that counts.
+    has_data = (
+        np.maximum.reduceat(log[:, HAS_DATA], starts) if len(starts) else chosen[:, HAS_DATA]
+    )
     columns = PartitionColumns(
         ids=ids[ends].copy(),
         seq=chosen[:, SEQ].copy(),
@@ -55,7 +59,7 @@ def last_of_log(log: Ints) -> tuple[Ints, PartitionColumns]:
         code_id=chosen[:, CODE].copy(),
         deps_id=chosen[:, DEPS].copy(),
         data_seq=chosen[:, DATA_SEQ].copy(),
-        has_data=chosen[:, HAS_DATA].copy(),
+        has_data=has_data.copy(),
         failed_seq=np.where(kind[ends] == FAILURE, seq[ends], 0),
     )
     return log[ends, ASSET], columns
@@ -104,6 +108,9 @@ def overlay(older: PartitionColumns, newer: PartitionColumns) -> PartitionColumn
         before, after = getattr(older, name), getattr(newer, name)
         replaced = known if name in {"ids", "failed_seq"} else succeeded
         values = np.array(before)
-        values[at[replaced]] = after[replaced]
+        if name == "has_data":
+            values[at[known]] |= after[known]
+        else:
+            values[at[replaced]] = after[replaced]
         merged.append(values if known.all() else np.insert(values, at[~known], after[~known]))
     return PartitionColumns(*merged)

@@ -353,3 +353,13 @@ def test_mark_current_accepts_a_change_that_does_not_matter(shop: Shop) -> None:
     shop.run("mark-current", "*")
     assert shop.run("plan", "--json").data["to_run"] == 0
     assert shop.run("mark-current", code=2).err.startswith("error: mark-current needs assets")
+
+
+def test_the_state_is_verified_and_compacted(shop: Shop) -> None:
+    shop.run("materialize")
+    assert "the state is sound" in shop.run("state", "verify").out
+    planned = shop.run("status", "--json").data
+    folded = shop.run("state", "compact", "--rebuild", "--json").data
+    assert folded["rows"] > 0
+    assert shop.run("status", "--json").data == planned
+    assert shop.run("state", "verify", "--json").data == {"problems": []}

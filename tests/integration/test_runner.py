@@ -722,3 +722,21 @@ def test_a_changed_partition_space_is_refused_however_the_asset_comes_into_scope
     for request in (PlanRequest(("up",), {}), PlanRequest(("total",), {}, upstream=True)):
         with pytest.raises(SpaceChangedError, match="up was materialized with the partitions"):
             plan_run(bench.facts(), request)
+
+
+def test_rows_are_missed_even_if_a_later_run_returned_none() -> None:
+    answers: list[pa.Table | None] = [pa.table({"x": [1]}), None]
+
+    @asset
+    def sometimes() -> pa.Table | None:
+        return answers.pop(0)
+
+    bench = Bench([sometimes])
+    bench.run()
+    bench.run(mode=Mode.FORCE)
+    assert bench.plan().size == 0
+    bench.memory = MemoryIOManager()
+    bench.resolve()
+    part = bench.plan().of("sometimes")
+    assert part is not None
+    assert [row.reason.word for row in part.rows] == ["lost"]

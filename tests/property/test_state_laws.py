@@ -104,7 +104,7 @@ class Model:
                 data_seq=data_seq,
                 data_version=None if receipt is None else receipt.data_version,
                 token=None if receipt is None else step.token,
-                has_data=int(receipt is not None),
+                has_data=int(receipt is not None or place in self.tokens),
             )
             if receipt is not None:
                 self.tokens[place] = step.token
