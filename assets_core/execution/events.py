@@ -33,13 +33,17 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True)
 class StepSucceeded:
-    """Published and recorded. `rows` is None if the function returned None; `seconds` is the function's and the staging's time."""
+    """Published and recorded. `rows` is None if the function returned None; `seconds` is the function's and the staging's time.
+
+    `dropped` counts returned rows that lay outside the step's partitions and were left out, as `Replace(out_of_range="drop")` asks.
+    """
 
     asset: str
     keys: tuple[str, ...]
     rows: int | None
     seconds: float
     checks: tuple[CheckOutcome, ...] = ()
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -380,7 +380,7 @@ class _Flight:
                 outcomes.append(published)
         if not outcomes:
             return
-        seconds = {one.attempt.step_id: one.seconds for one in done}
+        done_by_step = {one.attempt.step_id: one for one in done}
         answers = self._store.record(outcomes, self._effects.clock())
         for outcome, answer in zip(outcomes, answers, strict=True):
             attempt = by_step[outcome.step_id]
@@ -389,24 +389,26 @@ class _Flight:
                     f"step {answer.step_id} of run {self._request.run_id} was taken over by another process",
                     hint=f"type: partita runs show {self._request.run_id}",
                 )
-            self._report(attempt, outcome, answer, seconds.get(attempt.step_id, 0.0))
+            self._report(attempt, outcome, answer, done_by_step.get(attempt.step_id))
 
     def _report(
-        self, attempt: Attempt, outcome: StepOutcome, answer: RecordAnswer, seconds: float
+        self, attempt: Attempt, outcome: StepOutcome, answer: RecordAnswer, done: Done | None
     ) -> None:
         match outcome:
             case SuccessRecord(receipts=receipts, checks=checks):
                 assert isinstance(answer, RecordedSuccess)
+                assert done is not None
                 rows = sum(receipt.rows for receipt in receipts) if receipts else None
+                dropped = done.staged.dropped if done.staged is not None else 0
                 self._rows += rows or 0
                 self._failed_checks.extend(check for check in checks if not check.passed)
                 self._state.succeeded(
                     attempt.asset, attempt.slots, answer.data_seqs, has_data=bool(receipts)
                 )
-                self._write_log(self._name(attempt), f"succeeded: {rows} rows")
-                self._tell(
-                    StepSucceeded(attempt.asset, self._keys(attempt), rows, seconds, checks)
-                )
+                told = f"succeeded: {rows} rows" + (f", {dropped} dropped" if dropped else "")
+                self._write_log(self._name(attempt), told)
+                keys = self._keys(attempt)
+                self._tell(StepSucceeded(attempt.asset, keys, rows, done.seconds, checks, dropped))
             case AttemptFailed():
                 self._report_failure(attempt, outcome)
             case StepSkipped(status=status, message=message):

@@ -95,9 +95,11 @@ class RunProgress:
 
         match event:
             case events.StepSucceeded(
-                asset=asset, keys=keys, rows=rows, seconds=seconds, checks=checks
+                asset=asset, keys=keys, rows=rows, seconds=seconds, checks=checks, dropped=dropped
             ):
                 told = "nothing to store" if rows is None else counted(rows, "row")
+                if dropped:
+                    told += f" ({dropped:,} outside of the partition dropped)"
                 bad = [check.check for check in checks if not check.passed]
                 warned = f"; check failed: {', '.join(bad)}" if bad else ""
                 return line(
@@ -194,13 +196,14 @@ def event_record(event: RunEvent) -> dict[str, object]:
                 "attempt": attempt,
             }
         case events.StepSucceeded(
-            asset=asset, keys=keys, rows=rows, seconds=seconds, checks=checks
+            asset=asset, keys=keys, rows=rows, seconds=seconds, checks=checks, dropped=dropped
         ):
             return {
                 "event": "step_succeeded",
                 "asset": asset,
                 "partitions": keys,
                 "rows": rows,
+                "dropped": dropped,
                 "seconds": round(seconds, 6),
                 "checks": [_check_record(check) for check in checks],
             }

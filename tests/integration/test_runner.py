@@ -19,12 +19,13 @@ from assets_core import (
     Input,
     Merge,
     Output,
+    Replace,
     RetryPolicy,
     Skip,
     asset,
     asset_check,
 )
-from assets_core.execution.events import StepFailed, StepStarted
+from assets_core.execution.events import StepFailed, StepStarted, StepSucceeded
 from assets_core.execution.facts import versions_of
 from assets_core.execution.recovery import recover
 from assets_core.execution.slices import slices_of
@@ -740,3 +741,15 @@ def test_rows_are_missed_even_if_a_later_run_returned_none() -> None:
     part = bench.plan().of("sometimes")
     assert part is not None
     assert [row.reason.word for row in part.rows] == ["lost"]
+
+
+def test_rows_outside_of_the_partition_are_counted_when_they_are_dropped() -> None:
+    @asset(partitions=WEEK, partition_by="day", write=Replace(out_of_range="drop"))
+    def wide(context: AssetContext) -> pa.Table:
+        today = context.window.start.date()
+        return pa.table({"day": pa.array([today, today + timedelta(days=40)], pa.date32())})
+
+    bench = Bench([wide])
+    assert bench.run().rows == 7
+    told = [event for event in bench.events if isinstance(event, StepSucceeded)]
+    assert {event.dropped for event in told} == {1}
