@@ -67,8 +67,12 @@ def content(project: Project) -> dict[str, list[tuple[Any, ...]]]:
             [str(lake / "**" / "*.parquet")],
         )
         found["weather_hourly"] = observations.fetchall()
+    # All but the note of what was last compared with the state: it only saves time, and a kill may come before it is written.
+    note = lake / ".partita" / "checked"
     found["files"] = sorted(
-        (str(path.relative_to(lake)),) for path in lake.rglob("*") if path.is_file()
+        (str(path.relative_to(lake)),)
+        for path in lake.rglob("*")
+        if path.is_file() and note not in path.parents
     )
     return found
 
