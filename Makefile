@@ -46,7 +46,7 @@ format: setup ## let ruff repair what it can
 
 types: setup ## mypy --strict over the packages, the example and the benchmarks
 	@$(BIN)/mypy --no-error-summary
-	@MYPYPATH=examples/flights $(BIN)/mypy --no-error-summary --explicit-package-bases examples/flights/*.py benchmarks/*.py
+	@MYPYPATH=examples/flights:benchmarks $(BIN)/mypy --no-error-summary --explicit-package-bases examples/flights/*.py benchmarks/*.py
 
 layers: setup ## import-linter: which package may import which
 	@$(BIN)/lint-imports >$(VENV)/layers.txt || { cat $(VENV)/layers.txt; exit 1; }
