@@ -230,3 +230,58 @@ def test_an_error_of_ours_is_written_down_and_not_shown(shop: Shop) -> None:
     assert "partita-error-" in answer.err
     assert "Traceback" not in answer.err
     assert "Traceback" in shop.run("list", code=1, env={**paths, "PARTITA_DEBUG": "1"}).err
+
+
+CONTRACT = """
+    import datetime
+
+    import pyarrow as pa
+    from assets_core import AssetContext, Merge, asset
+    from partitions import DailyPartitions
+
+    days = DailyPartitions("2025-01-01", end="2025-01-04")
+
+
+    @asset(partitions=days, write=Merge(keys=["order_id"]))
+    def no_key() -> pa.Table:
+        return pa.table({"order": [1], "amount": [3]})
+
+
+    @asset(partitions=days, partition_by="day")
+    def wrong_day() -> pa.Table:
+        return pa.table({"day": [datetime.date(2025, 2, 1)]})
+
+
+    @asset(partitions=days, partition_by="day")
+    def no_day() -> pa.Table:
+        return pa.table({"date": [datetime.date(2025, 1, 1)]})
+
+
+    @asset
+    def raises() -> pa.Table:
+        raise ValueError("out of paper")
+"""
+
+
+@pytest.mark.parametrize(
+    ("asset", "words"),
+    [
+        ("no_key", ["order_id", "order", "amount"]),
+        ("wrong_day", ["day", "2025-02-01", "2025-01-01", "out_of_range"]),
+        ("no_day", ["day", "date"]),
+    ],
+)
+def test_rows_that_break_the_assets_own_definition_are_refused_in_words(
+    empty: Shop, asset: str, words: list[str]
+) -> None:
+    empty.write("assets.py", CONTRACT)
+    answer = empty.run("materialize", asset, code=2)
+    told = answer.out + answer.err
+    assert all(word in told for word in words), told
+    assert "Traceback" not in told
+
+
+def test_a_function_that_raises_beside_broken_rows_is_a_failed_run(empty: Shop) -> None:
+    empty.write("assets.py", CONTRACT)
+    answer = empty.run("materialize", code=1)
+    assert "ValueError: out of paper" in answer.out + answer.err
