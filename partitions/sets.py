@@ -242,12 +242,6 @@ class PartitionSet:
         """
         return self._edge_key(first=False)
 
-    def keys_preview(self, limit: int) -> tuple[str, ...]:
-        """The first `limit` keys; all of them if there are no more."""
-        lengths = self.runs[:, 1] - self.runs[:, 0]
-        enough = int(np.searchsorted(np.cumsum(lengths), limit)) + 1
-        return tuple(self.index.keys(_slots_in(self.runs[:enough])[:limit]))
-
     def describe(self, *, max_runs: int = 4) -> str:
         """The set for people: at most `max_runs` runs, and the count; "nothing" if it is empty.
 

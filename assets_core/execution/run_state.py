@@ -166,10 +166,6 @@ class RunState:
                 if edge.dependency.upstream in self._readers:
                     self._readers[edge.dependency.upstream].append(key)
 
-    def status_of(self, asset: str) -> NDArray[np.uint8]:
-        """A copy of the asset's slot statuses (`SlotStatus` numbers)."""
-        return self._runs[asset].status.copy()
-
     def counts(self) -> Mapping[SlotStatus, int]:
         """How many planned partitions have each status."""
         totals = np.zeros(len(SlotStatus), dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -162,6 +163,13 @@ def test_a_bad_table_is_refused(shop: Shop, table: str, words: list[str]) -> Non
 def test_a_place_that_can_not_be_written_is_named(shop: Shop) -> None:
     shop.write("pyproject.toml", '[tool.partita]\nstate = "/dev/null/state.db"\n')
     refused(shop.run("materialize", code=2), "/dev/null", "state")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/sys is Linux's")
+def test_a_folder_that_not_even_root_may_write_is_named(shop: Shop) -> None:
+    """The next test can't run as root, and builds often do; this one shows the same refusal to anybody."""
+    shop.write("pyproject.toml", '[tool.partita]\nstate = "/sys/partita/state.db"\n')
+    refused(shop.run("materialize", code=2), "/sys/partita", "can't be written", "writable")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

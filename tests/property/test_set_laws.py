@@ -88,7 +88,6 @@ def test_questions_equal_those_of_a_set_of_keys(
     assert len(a) == len(keys)
     assert bool(a) == bool(keys)
     assert [key in a for key in everything] == [key in keys for key in everything]
-    assert a.keys_preview(3) == tuple(in_order[:3])
     assert [a.first(), a.last()] == [in_order[0], in_order[-1]] if keys else not a
     assert index.keys(np.flatnonzero(a.mask())) == in_order
     assert index.keys(a.slots()) == in_order
