@@ -24,6 +24,7 @@ import apsw
 import numpy as np
 
 from assets_core.model.records import (
+    SETTLED,
     AssetVersions,
     PartitionColumns,
     RunKind,
@@ -123,7 +124,15 @@ def straight(ids: Ints, seq: int, code_id: int, deps_id: int) -> PartitionColumn
     one = np.ones(len(ids), dtype=np.int64)
     seqs = np.arange(seq + 1, seq + 1 + len(ids), dtype=np.int64)
     return PartitionColumns(
-        ids, seqs, seq * one, code_id * one, deps_id * one, seqs, one, np.zeros_like(one)
+        ids,
+        seqs,
+        seq * one,
+        code_id * one,
+        deps_id * one,
+        seqs,
+        one,
+        np.zeros_like(one),
+        SETTLED * one,
     )
 
 
@@ -193,6 +202,7 @@ def at_random(columns: PartitionColumns) -> PartitionColumns:
         seq,
         columns.has_data,
         columns.failed_seq,
+        columns.horizon,
     )
 
 
@@ -217,6 +227,7 @@ def in_groups(columns: PartitionColumns) -> PartitionColumns:
         data_seq,
         columns.has_data,
         failed_seq,
+        columns.horizon,
     )
 
 

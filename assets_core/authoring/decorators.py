@@ -100,6 +100,7 @@ class Asset(Generic[P, R_co]):
     batch_size: int = 1
     lookback: int = 0
     closed_after: timedelta = _AT_ONCE
+    compare_input_versions: bool = False
     code_version: str | None = None
 
     def __post_init__(self) -> None:
@@ -168,6 +169,7 @@ def asset(
     batch_size: int = 1,
     lookback: int = 0,
     closed_after: timedelta = _AT_ONCE,
+    compare_input_versions: bool = False,
     code_version: str | None = None,
 ) -> Asset[Q, T]: ...
 
@@ -192,6 +194,7 @@ def asset(
     batch_size: int = 1,
     lookback: int = 0,
     closed_after: timedelta = _AT_ONCE,
+    compare_input_versions: bool = False,
     code_version: str | None = None,
 ) -> Callable[[Callable[Q, T]], Asset[Q, T]]: ...
 
@@ -215,6 +218,7 @@ def asset(
     batch_size: int = 1,
     lookback: int = 0,
     closed_after: timedelta = _AT_ONCE,
+    compare_input_versions: bool = False,
     code_version: str | None = None,
 ) -> Asset | Callable[[Callable[..., object]], Asset]:
     """Turn a function into an asset; with or without parentheses.
@@ -237,6 +241,8 @@ def asset(
         batch_size: how many consecutive partitions one call may cover; more than 1 needs `partition_by`.
         lookback: how many earlier partitions are done again whenever a new one is due.
         closed_after: how long after its end a partition becomes due.
+        compare_input_versions: leave partitions alone whose inputs were written again with the data versions that they were made
+            from (from A to B and back to A). Costs a look at the versions of all that a partition reads.
         code_version: replaces the version that is computed from the code; change it to make everything stale.
 
     Raises:
@@ -273,6 +279,7 @@ def asset(
             batch_size=batch_size,
             lookback=lookback,
             closed_after=closed_after,
+            compare_input_versions=compare_input_versions,
             code_version=code_version,
         )
 

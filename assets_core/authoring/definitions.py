@@ -450,6 +450,7 @@ class _Resolver:
             retry=asset.retry,
             batch_size=asset.batch_size,
             lookback=asset.lookback,
+            compare_input_versions=asset.compare_input_versions,
             closed_after=asset.closed_after,
             code_version=fingerprint.version,
             deps_version=deps_version(asset, dependencies, self._partitions),

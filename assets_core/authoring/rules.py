@@ -139,13 +139,15 @@ def _type_problems(asset: Asset) -> Iterator[DefinitionError]:
         ),
         ("retry", asset.retry, RetryPolicy, "RetryPolicy(max_attempts=3)"),
         ("batch_size", asset.batch_size, int, "a number of partitions, 1 or more"),
+        ("compare_input_versions", asset.compare_input_versions, bool, "True or False"),
         ("lookback", asset.lookback, int, "a number of partitions, 0 or more"),
         ("closed_after", asset.closed_after, timedelta, "timedelta(hours=2)"),
         ("code_version", asset.code_version, str | None, 'a text such as "2"'),
         ("description", asset.description, str, "a text"),
     )
     for name, value, kind, example in wanted:
-        if not isinstance(value, kind) or isinstance(value, bool):  # type: ignore[arg-type] # a type, or a union of them
+        is_number_by_accident = isinstance(value, bool) and kind is not bool
+        if not isinstance(value, kind) or is_number_by_accident:  # type: ignore[arg-type] # a type, or a union of them
             yield DefinitionError(
                 f"asset {asset.key!r} has {name}={_shown(value)}", hint=f"write {example}"
             )

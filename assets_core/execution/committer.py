@@ -9,7 +9,7 @@ from assets_core.model.io_manager import Published, PublishFailed
 from assets_core.model.records import AttemptFailed, StepSucceeded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from assets_core.execution.worker import Attempt, Produced
     from assets_core.model.io_manager import IOManager, Staged, WriteReceipt
@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An attempt whose function returned and whose rows wait to be published; `seconds` it took so far."""
+    """An attempt whose function returned and whose rows wait to be published; `seconds` it took so far.
+
+    `consumed` has fingerprints of what its partitions were made from, by id, where they are known and its asset wants them.
+    """
 
     attempt: Attempt
     produced: Produced
     seconds: float
+    consumed: Mapping[int, str]
 
     @property
     def staged(self) -> Staged | None:
@@ -55,7 +59,9 @@ def _outcome(
     if given is not None:
         # Marked, so that text chosen by a person never equals a content hash.
         receipts = tuple(replace(receipt, data_version=f"given:{given}") for receipt in receipts)
-    return StepSucceeded(one.attempt.step_id, one.attempt.epoch, receipts, one.produced.checks)
+    return StepSucceeded(
+        one.attempt.step_id, one.attempt.epoch, receipts, one.produced.checks, one.consumed
+    )
 
 
 def _found(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from assets_core.authoring.outline import Outline
-    from assets_core.model.records import StateSnapshot
+    from assets_core.model.records import DataVersions, StateSnapshot
     from assets_core.model.specs import AssetSpec
     from assets_core.state.store import StateStore
     from partitions.definitions import PartitionIndex
@@ -50,8 +50,11 @@ def gather_facts(
         spec = outline.graph.spec(key)
         return _lost(outline, store, spec, indexes[key], state)
 
+    def data_versions(key: str, partition_ids: Iterable[int]) -> Mapping[int, DataVersions]:
+        return store.data_versions(key, outline.graph.spec(key).partitions.space, partition_ids)
+
     lost = OnDemand(outline.graph.specs, lost_of) if verify else {}
-    return Facts(graph=outline.graph, indexes=indexes, state=state, lost=lost, now=now)
+    return Facts(outline.graph, indexes, state, lost, now, data_versions)
 
 
 T = TypeVar("T")

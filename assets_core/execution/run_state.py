@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assets_core.model.records import RunStatus, StepStatus
+from assets_core.planning.consumption import with_unchanged_inputs
 from assets_core.planning.staleness import bind_dependencies, partition_facts
 from partitions.sets import PartitionSet
 
@@ -151,12 +152,18 @@ class RunState:
             for key in (part.asset, *(edge.dependency.upstream for edge in edges)):
                 if key not in self._facts:
                     self._facts[key] = _own_copy(partition_facts(facts, facts.graph.spec(key)))
+            own = self._facts[part.asset]
+            if spec.compare_input_versions:
+                own = with_unchanged_inputs(
+                    facts, part.asset, own, edges, lambda key: self._facts[key].data_seq
+                )
+                self._facts[part.asset] = own
             status = np.where(part.partitions.mask(), SlotStatus.QUEUED, SlotStatus.NOT_PLANNED)
             self._runs[part.asset] = _AssetRun(
                 index=index,
                 status=status.astype(np.uint8),
                 conditional=part.conditional.mask().copy(),
-                facts=self._facts[part.asset],
+                facts=own,
                 edges=edges,
                 batch_size=spec.batch_size,
             )

@@ -56,6 +56,8 @@ from assets_core.model.records import (
     StepStatus,
 )
 from assets_core.model.records import StepSucceeded as SuccessRecord
+from assets_core.planning.consumption import consumed_versions
+from assets_core.planning.lateness import horizons_of
 from assets_core.telemetry.observability import run_span, step_span
 from assets_core.telemetry.run_log import ASSET_LOGGER
 
@@ -262,8 +264,9 @@ class _Flight:
         return max(1, int(GROUP_SECONDS / max(seconds, 1e-6)))
 
     def _claim(self, asset: str, steps: Sequence[tuple[int, ...]]) -> list[Attempt]:
-        index = self._facts.indexes[asset]
+        index, spec = self._facts.indexes[asset], self._facts.graph.spec(asset)
         versions = self._versions[asset]
+        now = self._effects.clock()
         claims = [
             StepClaim(
                 asset=asset,
@@ -271,10 +274,11 @@ class _Flight:
                 token=self._effects.new_token(),
                 code_id=versions.code_id,
                 deps_id=versions.deps_id,
+                horizons=horizons_of(index, spec, slots, now),
             )
             for slots in steps
         ]
-        claimed = self._store.claim(self._request.run_id, claims, self._effects.clock())
+        claimed = self._store.claim(self._request.run_id, claims, now)
         self._state.started(asset, tuple(steps))
         return [
             Attempt(
@@ -314,6 +318,7 @@ class _Flight:
         began = self._effects.clock()
         name = self._name(attempt)
         self._tell(StepStarted(attempt.asset, self._keys(attempt), attempt.number))
+        consumed = self._consumed(attempt)
         try:
             with (
                 step_span(attempt.asset, name, attempt.number),
@@ -334,7 +339,15 @@ class _Flight:
         self._seconds_per_step[attempt.asset] = seconds
         if isinstance(result, Skipped):
             return StepSkipped(attempt.step_id, attempt.epoch, StepStatus.SKIPPED, result.reason)
-        return Done(attempt, result, seconds)
+        return Done(attempt, result, seconds, consumed)
+
+    def _consumed(self, attempt: Attempt) -> dict[int, str]:
+        """What the attempt is about to read. After the claim, so that nothing newer can be read without a later counter."""
+        if not self._facts.graph.spec(attempt.asset).compare_input_versions:
+            return {}
+        found = consumed_versions(self._facts, self._state.edges(attempt.asset), attempt.slots)
+        ids = ids_of(self._facts.indexes[attempt.asset], attempt.slots)
+        return {id_: text for id_, text in zip(ids, found, strict=True) if text is not None}
 
     def _failure(self, attempt: Attempt, error: PartitaError) -> AttemptFailed:
         return AttemptFailed(

@@ -5,7 +5,7 @@ Partitions appear here as ids only; keys are made at the edge by a partition ind
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from assets_core.model.checks import CheckOutcome
     from assets_core.model.io_manager import WriteReceipt
+
+SETTLED = -1
+"""As a partition's horizon: all windows that its asset waits for had closed."""
 
 IdRuns = tuple[tuple[int, int], ...]
 """Half-open runs of partition ids, as `PartitionSet.to_ids` gives them."""
@@ -111,13 +114,17 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class StepClaim:
-    """What the runner wants to start: it gets an epoch, and the counter that was committed before it reads anything."""
+    """What the runner wants to start: it gets an epoch, and the counter that was committed before it reads anything.
+
+    `horizons` has the horizon of each partition at this moment, see `PartitionColumns`; empty stands for SETTLED throughout.
+    """
 
     asset: str
     partition_ids: tuple[int, ...]
     token: str
     code_id: int
     deps_id: int
+    horizons: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +138,16 @@ class ClaimedStep:
 
 @dataclass(frozen=True, slots=True)
 class StepSucceeded:
-    """Published (or published nothing: `receipts` is empty for a function that returned None); ready to be recorded."""
+    """Published (or published nothing: `receipts` is empty for a function that returned None); ready to be recorded.
+
+    `consumed` has for some of the partitions, by id, a fingerprint of the data versions that they were made from.
+    """
 
     step_id: int
     epoch: int
     receipts: tuple[WriteReceipt, ...]
     checks: tuple[CheckOutcome, ...] = ()
+    consumed: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +218,9 @@ class PartitionColumns:
     `seq` is 0 if there is no success yet; `failed_seq` is 0 if the last attempt did not fail (a failure before the last success is
     forgotten). `code_id` and `deps_id` point into the asset's versions. `has_data` is 1 if that success or one before it
     published rows, 0 if there are none.
+
+    `horizon` tells how late the success was: 0 if its own window was still open when it was claimed, 1 + n if that had closed and n
+    later partitions were due, SETTLED if n was as many as the asset's `lookback` then.
     """
 
     ids: NDArray[np.int64]
@@ -217,6 +231,7 @@ class PartitionColumns:
     data_seq: NDArray[np.int64]
     has_data: NDArray[np.int64]
     failed_seq: NDArray[np.int64]
+    horizon: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +267,17 @@ class StateSnapshot:
     version_ids: Mapping[str, VersionIds]
     other_spaces: Mapping[str, str]
     in_flight: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class DataVersions:
+    """Of one partition's last success: the version of its rows, and the fingerprint of the versions that they were made from.
+
+    None where it is not known: nothing was published, rows of a failed attempt may be visible since, or no fingerprint was recorded.
+    """
+
+    own: str | None
+    consumed: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,6 +240,7 @@ class AssetSpec:
     batch_size: int
     lookback: int
     closed_after: timedelta
+    compare_input_versions: bool = False
     code_version: str
     deps_version: str
     defined_in: str = field(default="", compare=False)

@@ -93,6 +93,12 @@ def _explain(context: _Context, asset: str, slot: int) -> Explanation:
             evidence["upstream_seq"] = int(
                 context.judged[found[0][0]][0].facts.data_seq[found[0][1]]
             )
+    because += _lateness(context, verdict, slot, reason, evidence)
+    if past.read_seq is not None and int(verdict.facts.read_seq[slot]) > past.read_seq:
+        evidence["inputs_unchanged"] = True
+        because += (
+            "; what it reads was written again, with the data versions that it was made from"
+        )
     if not bool(verdict.facts.due[slot]):
         evidence["due"] = False
         because += "; not due yet: its window closed less than `closed_after` ago"
@@ -119,7 +125,7 @@ def _evidence(
         }
     match reason:
         case Reason.FRESH:
-            because = f"up to date: materialized by run {past.run_id} (seq {past.seq}); nothing that it reads changed since"
+            because = f"{reason.sentence()}: materialized by run {past.run_id} (seq {past.seq}); nothing that it reads changed since"
         case Reason.MISSING:
             because = reason.sentence()
         case Reason.LOST:
@@ -135,14 +141,37 @@ def _evidence(
                 f"{reason.sentence()}: made with {past.deps_version}, now {spec.deps_version}"
             )
             evidence |= {"made_with": past.deps_version, "now": spec.deps_version}
-        case Reason.LOOKBACK:
-            because = f"{reason.sentence()}, lookback is {spec.lookback}"
-            evidence["lookback"] = spec.lookback
+        case Reason.PROVISIONAL | Reason.LOOKBACK:
+            because = reason.sentence()
         case Reason.INPUT | Reason.UPSTREAM | Reason.FORCED:
             because = reason.sentence("an upstream partition")
         case _:
             assert_never(reason)
     return because, evidence
+
+
+def _lateness(
+    context: _Context,
+    verdict: Staleness,
+    slot: int,
+    reason: Reason,
+    evidence: dict[str, object],
+) -> str:
+    """Which window had not closed when it was made, for PROVISIONAL and LOOKBACK; else nothing."""
+    index = context.facts.indexes[verdict.asset]
+    if reason is Reason.PROVISIONAL:
+        window = index.window(slot)
+        assert window is not None
+        evidence["closed_at"] = window.end.isoformat()
+        return f": it closed at {window.end.isoformat()}"
+    if reason is Reason.LOOKBACK:
+        assert verdict.facts.horizon is not None
+        newer = index.key(slot + int(verdict.facts.horizon[slot]))
+        evidence |= {"lookback": context.facts.graph.spec(verdict.asset).lookback, "newer": newer}
+        return (
+            f": {newer} was not due yet when it was computed; lookback is {evidence['lookback']}"
+        )
+    return ""
 
 
 def _because_of(

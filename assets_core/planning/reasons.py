@@ -15,10 +15,11 @@ class Reason(IntEnum):
     FAILED = 3
     CODE = 4
     DEPS = 5
-    INPUT = 6
-    LOOKBACK = 7
-    UPSTREAM = 8
-    FORCED = 9
+    PROVISIONAL = 6
+    INPUT = 7
+    LOOKBACK = 8
+    UPSTREAM = 9
+    FORCED = 10
 
     @property
     def word(self) -> str:
@@ -44,10 +45,12 @@ class Reason(IntEnum):
                 return "the code changed"
             case Reason.DEPS:
                 return "the dependencies or their mappings changed"
+            case Reason.PROVISIONAL:
+                return "computed before their window had closed"
             case Reason.INPUT:
                 return f"{upstream} changed after they were computed"
             case Reason.LOOKBACK:
-                return "re-done because a newer partition is due (lookback)"
+                return "re-done because a newer partition became due after they were computed (lookback)"
             case Reason.UPSTREAM:
                 return f"{upstream} is being re-run; they run only if it changes"
             case Reason.FORCED:
@@ -62,6 +65,7 @@ ROOT_REASONS = (
     Reason.FAILED,
     Reason.CODE,
     Reason.DEPS,
+    Reason.PROVISIONAL,
     Reason.INPUT,
     Reason.LOOKBACK,
 )

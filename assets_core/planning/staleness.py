@@ -8,8 +8,9 @@ its first input) and `data_seq` (the seq at which its rows last changed). A part
     missing   if it has no success                       lost     if the destination no longer has its rows
     failed    if its last failure is later than that     code     if it was made by another code version
     deps      if edges, mappings or partition space changed
+    provisional  if it was made while its window was open, and the window has closed
     input     if some mapped upstream partition u has data_seq(u) > read_seq(p)
-    lookback  if a newer partition is due that was never there, and p is one of the `lookback` partitions before it
+    lookback  if one of the `lookback` partitions after it became due only after it was made
 
 and *root stale* if any of these holds. It is *transitively* stale if it is not root stale and some mapped upstream partition is
 stale and due: it will run only if that upstream's rows really change.
@@ -27,6 +28,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assets_core.planning.consumption import with_unchanged_inputs
+from assets_core.planning.lateness import (
+    due_partitions,
+    made_before_later_ones,
+    made_while_open,
+    settled_or,
+)
 from assets_core.planning.reasons import Reason
 
 if TYPE_CHECKING:
@@ -36,7 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assets_core.authoring.graph import AssetGraph
-    from assets_core.model.records import StateSnapshot
+    from assets_core.model.records import DataVersions, StateSnapshot
     from assets_core.model.specs import AssetSpec, Dependency
     from partitions.definitions import PartitionIndex
     from partitions.mapped_set import MappedSet
@@ -48,11 +56,17 @@ NO_CAUSE = 255
 """In a cause array: no edge caused it."""
 
 
+def _no_versions(asset: str, partition_ids: Iterable[int]) -> Mapping[int, DataVersions]:
+    del asset, partition_ids
+    return {}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
     """All that decisions may look at: definitions, one snapshot of the state, what destinations lost, and the instant.
 
-    `indexes` has one partition index per asset, made at `now`; `lost` names partition ids whose data is gone.
+    `indexes` has one partition index per asset, made at `now`; `lost` names partition ids whose data is gone. `data_versions` answers for
+    an asset and partition ids what versions are recorded of those that ever succeeded.
     """
 
     graph: AssetGraph
@@ -60,11 +74,15 @@ class Facts:
     state: StateSnapshot
     lost: Mapping[str, frozenset[int]]
     now: datetime
+    data_versions: Callable[[str, Iterable[int]], Mapping[int, DataVersions]] = _no_versions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartitionFacts:
-    """The recorded state of one asset, aligned to the slots of its index: arrays of one entry per slot."""
+    """The recorded state of one asset, aligned to the slots of its index: arrays of one entry per slot.
+
+    `horizon` is None if every recorded one is SETTLED.
+    """
 
     seq: Ints
     read_seq: Ints
@@ -73,6 +91,7 @@ class PartitionFacts:
     data_seq: Ints
     failed_seq: Ints
     has_data: Ints
+    horizon: Ints | None
     lost: Mask
     in_flight: Mask
     due: Mask
@@ -136,6 +155,7 @@ def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
     index = facts.indexes[spec.key]
     columns = facts.state.partitions[spec.key]
     spread = _spreader(index, columns.ids)
+    horizon = settled_or(columns.horizon)
     return PartitionFacts(
         seq=spread(columns.seq),
         read_seq=spread(columns.read_seq),
@@ -144,6 +164,7 @@ def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
         data_seq=spread(columns.data_seq),
         failed_seq=spread(columns.failed_seq),
         has_data=spread(columns.has_data),
+        horizon=None if horizon is None else spread(horizon),
         lost=_mask_of_ids(index, facts.lost.get(spec.key, ())),
         in_flight=_mask_of_ids(index, facts.state.in_flight.get(spec.key, ())),
         due=due_partitions(index, spec, facts.now),
@@ -167,14 +188,6 @@ def _spreader(index: PartitionIndex, ids: Ints) -> Callable[[Ints], Ints]:
         return result
 
     return spread
-
-
-def due_partitions(index: PartitionIndex, spec: AssetSpec, now: datetime) -> Mask:
-    """Slots whose window ended at least `closed_after` ago; without a time dimension, all of them."""
-    ends = index.ends
-    if ends is None or not spec.closed_after:
-        return np.ones(len(index), dtype=np.bool_)
-    return np.asarray(ends + spec.closed_after.total_seconds() <= now.timestamp())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,7 +237,9 @@ def judge_asset(
 ) -> Staleness:
     """The staleness of one asset, given what is known of everything that it reads."""
     own = partition_facts(facts, spec)
-    versions = facts.state.version_ids[spec.key]
+    if spec.compare_input_versions:
+        own = with_unchanged_inputs(facts, spec.key, own, bound, lambda key: above[key].data_seq)
+    index, versions = facts.indexes[spec.key], facts.state.version_ids[spec.key]
     size = len(own.seq)
     reasons = np.zeros(size, dtype=np.uint8)
     causes = np.full(size, NO_CAUSE, dtype=np.uint8)
@@ -241,11 +256,13 @@ def judge_asset(
     mark(own.failed_seq > own.seq, Reason.FAILED)
     mark(own.code_id != versions.code_id, Reason.CODE)
     mark(own.deps_id != versions.deps_id, Reason.DEPS)
+    mark(made_while_open(index, own.horizon, own.seq, facts.now), Reason.PROVISIONAL)
     for position, edge in enumerate(bound):
         if edge.dependency.mapping.triggers:
             newest = edge.mapped.max_upstream(above[edge.dependency.upstream].data_seq)
             mark(newest > own.read_seq, Reason.INPUT, position)
-    mark(_lookback(own, spec.lookback, facts.indexes[spec.key].lane_length), Reason.LOOKBACK)
+    late = made_before_later_ones(own.horizon, own.due, spec.lookback, index.lane_length)
+    mark(late, Reason.LOOKBACK)
     for position, edge in enumerate(bound):
         stale = above[edge.dependency.upstream].stale
         if edge.dependency.mapping.triggers and stale.any():
@@ -259,23 +276,6 @@ def _with_ancestors(graph: AssetGraph, assets: Iterable[str]) -> tuple[str, ...]
         if key in wanted:
             wanted.update(edge.upstream for edge in graph.spec(key).dependencies)
     return tuple(key for key in graph.order if key in wanted)
-
-
-def _lookback(own: PartitionFacts, lookback: int, lane: int) -> Mask:
-    """Partitions to be re-done because a newer one of the same lane (`lane` slots each) is due and was never there."""
-    result = np.zeros(len(own.seq), dtype=np.bool_)
-    if not lookback:
-        return result
-    for begin in range(0, len(result), lane):
-        here = slice(begin, begin + lane)
-        succeeded = np.flatnonzero(own.seq[here] > 0)
-        # "New" is beyond everything that ever succeeded: filling an old hole is no new delivery.
-        last = int(succeeded[-1]) if len(succeeded) else lane
-        new = np.flatnonzero(own.due[here][last + 1 :])
-        if len(new):
-            first_new = last + 1 + int(new[0])
-            result[begin + max(0, first_new - lookback) : begin + first_new] = True
-    return result
 
 
 def _mask_of_ids(index: PartitionIndex, ids: frozenset[int] | tuple[int, ...]) -> Mask:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The number of this module's JSON; another one never holds."""
 
 CLOCK_GRAIN_NS: Final = 20_000_000
@@ -84,6 +84,7 @@ class ManifestAsset:
     batch_size: int
     lookback: int
     closed_after: float
+    compare_input_versions: bool
     code_version: str
     defined_in: str
 

@@ -180,9 +180,23 @@ create table compaction (
 insert into compaction values (1, 0, 0, null);
 """
 
+_HORIZONS_AND_CONSUMPTION = """
+-- Which windows had closed when the step was claimed: `StepClaim.horizons` as text, one number per partition; empty: all settled.
+alter table step add column horizons text not null default '';
+
+-- The partition's horizon, and a fingerprint of the data versions it was made from (null: not asked for, or not known).
+alter table materialization add column horizon integer not null default -1;
+alter table materialization add column consumed text;
+
+-- Chunks have a column more; they are made anew from the log.
+delete from state_chunk;
+update compaction set seq = 0, version = version + 1, at = null;
+"""
+
 MIGRATIONS = (
     Migration(1, "log of materializations, runs and their steps", _LOG_AND_RUNS),
     Migration(2, "chunks of columns, so that loading state does not walk the log", _CHUNKS),
+    Migration(3, "how late and from what a partition was made", _HORIZONS_AND_CONSUMPTION),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         AssetVersions,
         AttemptRecord,
         ClaimedStep,
+        DataVersions,
         PartitionHistory,
         RecordAnswer,
         RunRecord,
@@ -160,6 +161,13 @@ class SqliteStore:
         """Commit token of the last success of each partition that published data."""
         with self._database.read() as cursor:
             return sqlite_log.read_tokens(cursor, asset, space)
+
+    def data_versions(
+        self, asset: str, space: str, partition_ids: Iterable[int]
+    ) -> Mapping[int, DataVersions]:
+        """Versions of the rows of these partitions, and of what they were made from."""
+        with self._database.read() as cursor:
+            return sqlite_log.read_data_versions(cursor, asset, space, partition_ids)
 
     def history(self, asset: str, space: str, partition_id: int) -> PartitionHistory:
         """What is recorded of one partition."""

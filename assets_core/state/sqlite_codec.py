@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 _COLUMNS: Final = (
-    8  # in the order of the fields of PartitionColumns; that order is part of the file's format
+    9  # in the order of the fields of PartitionColumns; that order is part of the file's format
 )
 _FRAME_BYTES: Final = _COLUMNS * 3 * 8
 _WIDTHS: Final = (1, 2, 4, 8)
@@ -54,6 +54,7 @@ def column_arrays(columns: PartitionColumns) -> tuple[Ints, ...]:
         columns.data_seq,
         columns.has_data,
         columns.failed_seq,
+        columns.horizon,
     )
 
 
@@ -62,9 +63,9 @@ def encode_chunk(columns: PartitionColumns) -> tuple[bytes, bytes]:
 
     >>> hours = np.arange(4096)
     >>> one = np.ones(4096, dtype=np.int64)
-    >>> frame, residuals = encode_chunk(PartitionColumns(hours, hours + 9, one, one, one, hours + 9, one, 0 * one))
+    >>> frame, residuals = encode_chunk(PartitionColumns(hours, hours + 9, one, one, one, hours + 9, one, 0 * one, -one))
     >>> len(frame), residuals
-    (192, b'')
+    (216, b'')
     """
     frame = np.empty((_COLUMNS, 3), dtype="<i8")
     residuals = []

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-_FIELDS: Final = 9
-ASSET, PARTITION, SEQ, KIND, READ_SEQ, CODE, DEPS, DATA_SEQ, HAS_DATA = range(_FIELDS)
+_FIELDS: Final = 10
+ASSET, PARTITION, SEQ, KIND, READ_SEQ, CODE, DEPS, DATA_SEQ, HAS_DATA, HORIZON = range(_FIELDS)
 FAILURE: Final = 0
 """The kind of a failure; 1 is a success and 2 a mark, which counts as one."""
 
 
 def log_array(rows: Iterable[tuple[int, ...]]) -> Ints:
-    """Log rows of `sqlite_rows.LOG_COLUMNS` as one array of shape (rows, 9)."""
+    """Log rows of `sqlite_rows.LOG_COLUMNS` as one array of shape (rows, 10)."""
     return np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, _FIELDS)
 
 
@@ -61,6 +61,7 @@ def last_of_log(log: Ints) -> tuple[Ints, PartitionColumns]:
         data_seq=chosen[:, DATA_SEQ].copy(),
         has_data=has_data.copy(),
         failed_seq=np.where(kind[ends] == FAILURE, seq[ends], 0),
+        horizon=chosen[:, HORIZON].copy(),
     )
     return log[ends, ASSET], columns
 
@@ -79,7 +80,7 @@ def part(columns: PartitionColumns, begin: int, end: int) -> PartitionColumns:
     """Entries `begin` to `end` (exclusive) as views.
 
     >>> some = np.arange(5)
-    >>> part(PartitionColumns(*[some] * 8), 1, 3).ids
+    >>> part(PartitionColumns(*[some] * 9), 1, 3).ids
     array([1, 2])
     """
     return PartitionColumns(*(array[begin:end] for array in column_arrays(columns)))
@@ -92,7 +93,7 @@ def overlay(older: PartitionColumns, newer: PartitionColumns) -> PartitionColumn
 
     >>> def state(ids, seq, failed_seq):
     ...     rest = [np.array(seq)] * 5
-    ...     return PartitionColumns(np.array(ids), np.array(seq), *rest, np.array(failed_seq))
+    ...     return PartitionColumns(np.array(ids), np.array(seq), *rest, np.array(failed_seq), np.array(seq))
     >>> both = overlay(state([1, 2, 3], [11, 0, 13], [0, 12, 0]), state([2, 3, 4], [21, 0, 22], [0, 23, 0]))
     >>> both.ids, both.seq, both.failed_seq
     (array([1, 2, 3, 4]), array([11, 21, 13, 22]), array([ 0,  0, 23,  0]))

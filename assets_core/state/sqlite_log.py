@@ -6,15 +6,18 @@ snapshot in `sqlite_chunks`.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from assets_core.model.errors import StoreError
 from assets_core.model.records import (
+    SETTLED,
+    DataVersions,
     PartitionHistory,
     StateSnapshot,
     VersionIds,
 )
-from assets_core.state.sqlite_rows import ids_from_text, int_to_instant
+from assets_core.state.sqlite_rows import horizons_from_text, ids_from_text, int_to_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -73,14 +76,19 @@ where m.asset_id = ? and m.partition_id = ? and m.kind = 0 order by m.seq desc l
 _LAST_DATA = """
 select data_version, data_seq from materialization
 where asset_id = ? and partition_id = ? and (kind = 1 or (kind = 0 and data_seq > 0)) order by seq desc limit 1"""
+_DATA_VERSIONS = """
+select partition_id, data_version, consumed from (
+    select partition_id, data_version, consumed, max(seq) from materialization
+    where asset_id = ? and partition_id in (select value from json_each(?))
+      and (kind = 1 or (kind = 0 and data_seq > 0)) group by partition_id)"""
 _APPEND = """
 insert into materialization (seq, asset_id, partition_id, kind, read_seq, code_id, deps_id, data_seq,
-                             data_version, rows, bytes, schema_hash, step_id, token, at)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+                             data_version, rows, bytes, schema_hash, step_id, token, at, horizon, consumed)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _APPEND_MARK = """
 insert into materialization (seq, asset_id, partition_id, kind, read_seq, code_id, deps_id, data_seq,
-                             data_version, rows, bytes, schema_hash, step_id, token, at)
-select ?1, asset_id, partition_id, 2, ?4, ?5, ?6, data_seq, data_version, rows, bytes, schema_hash, step_id, token, ?7
+                             data_version, rows, bytes, schema_hash, step_id, token, at, horizon)
+select ?1, asset_id, partition_id, 2, ?4, ?5, ?6, data_seq, data_version, rows, bytes, schema_hash, step_id, token, ?7, horizon
 from materialization
 where asset_id = ?2 and partition_id = ?3 and kind <> 0 order by seq desc limit 1
 returning seq"""
@@ -96,6 +104,10 @@ def backlog(cursor: apsw.Cursor) -> int:
     """Log rows that no chunk holds yet."""
     rows: int = cursor.execute(_BACKLOG).get
     return rows
+
+
+StepRow = tuple[int, str, str, int, int, int, str]
+"""Of a step that ends: asset id, partitions, token, read_seq, code id, deps id, horizons."""
 
 
 class LogWriter:
@@ -115,19 +127,19 @@ class LogWriter:
     def success(
         self,
         step_id: int,
-        step: tuple[int, str, str, int, int, int],
+        step: StepRow,
         ids: Sequence[int],
         receipts: Mapping[int, WriteReceipt] | None,
+        consumed: Mapping[int, str],
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Append a success of each partition that has a receipt, or of all without figures if `receipts` is None.
 
-        `step` is asset id, partitions, token, read_seq, code id, deps id. Answers the rows' seqs and data_seqs, one for each of
-        `ids`; 0 where nothing was written. The data_seq stays the last success's if the data version is the same.
+        `consumed` has fingerprints of what some were made from. Answers the rows' seqs and data_seqs, one for each of `ids`; 0 where nothing was written. The data_seq stays the last success's if the data version is the same.
         Without a receipt the data version is unknown: it counts as changed.
         """
-        asset_id, _, token, read_seq, code_id, deps_id = step
+        asset_id, _, token, read_seq, code_id, deps_id, horizons = step
         seqs, data_seqs = [], []
-        for partition_id in ids:
+        for partition_id, horizon in zip(ids, horizons_from_text(horizons, len(ids)), strict=True):
             receipt = None if receipts is None else receipts.get(partition_id)
             if receipt is None and receipts is not None:
                 # A crash between the publishing of two partitions: calling this one fresh would be false.
@@ -141,7 +153,8 @@ class LogWriter:
             if receipt is not None:
                 version, schema = receipt.data_version, receipt.schema_hash
                 figures = (version, receipt.rows, receipt.bytes, schema, step_id, token)
-            self._rows.append((self.seq, *row, *figures, self._at))
+            lateness = (horizon, consumed.get(partition_id))
+            self._rows.append((self.seq, *row, *figures, self._at, *lateness))
             seqs.append(self.seq)
             data_seqs.append(data_seq)
         return tuple(seqs), tuple(data_seqs)
@@ -161,23 +174,24 @@ class LogWriter:
     def failure(
         self,
         step_id: int,
-        step: tuple[int, str, str, int, int, int],
+        step: StepRow,
         ids: Sequence[int],
         *,
         unknown: bool,
     ) -> None:
-        """Append a final failure of each partition; `step` as for `success`.
+        """Append a final failure of each partition.
 
         With `unknown`, readers may have seen rows of it: no later success is compared with the one before.
         """
-        asset_id, _, _, read_seq, code_id, deps_id = step
+        asset_id, _, _, read_seq, code_id, deps_id, _ = step
         for partition_id in ids:
             self.seq += 1
             data_seq = self.seq if unknown else 0
             if unknown:
                 self._last_data[asset_id, partition_id] = (None, data_seq)
             row = (asset_id, partition_id, _FAILURE, read_seq, code_id, deps_id, data_seq)
-            self._rows.append((self.seq, *row, None, None, None, None, step_id, None, self._at))
+            figures = (None, None, None, None, step_id, None)
+            self._rows.append((self.seq, *row, *figures, self._at, SETTLED, None))
 
     def mark(self, asset_id: int, partition_id: int, read_seq: int, versions: VersionIds) -> bool:
         """Append the last stored success again, as made by these versions from inputs as of `read_seq`; False if there is none."""
@@ -261,6 +275,20 @@ def read_tokens(cursor: apsw.Cursor, asset: str, space: str) -> dict[int, str]:
     """Token of the last success that published data, by partition id in ascending order."""
     row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
     return {} if row is None else dict(cursor.execute(_TOKENS, row))
+
+
+def read_data_versions(
+    cursor: apsw.Cursor, asset: str, space: str, partition_ids: Iterable[int]
+) -> dict[int, DataVersions]:
+    """The versions of those partitions that were ever materialized. Marks don't count: they say nothing about rows."""
+    row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
+    if row is None:
+        return {}
+    wanted = json.dumps([int(partition_id) for partition_id in partition_ids])
+    return {
+        partition_id: DataVersions(own, consumed)
+        for partition_id, own, consumed in cursor.execute(_DATA_VERSIONS, (row[0], wanted))
+    }
 
 
 def read_history(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets_core.model.checks import CheckOutcome
 from assets_core.model.records import (
+    SETTLED,
     AttemptRecord,
     RunKind,
     RunRecord,
@@ -35,9 +36,7 @@ STEP_COLUMNS = (
 )
 """What `step_record` reads."""
 
-LOG_COLUMNS = (
-    "asset_id, partition_id, seq, kind, read_seq, code_id, deps_id, data_seq, rows is not null"
-)
+LOG_COLUMNS = "asset_id, partition_id, seq, kind, read_seq, code_id, deps_id, data_seq, rows is not null, horizon"
 """What the arrays of `sqlite_columns` are made of."""
 
 
@@ -88,6 +87,24 @@ def ids_from_text(text: str) -> tuple[int, ...]:
         elif first:
             ids.append(int(first))
     return tuple(ids)
+
+
+def horizons_to_text(horizons: Iterable[int]) -> str:
+    """Horizons in their order as text; empty for none.
+
+    >>> horizons_to_text([2, 1, 0])
+    '2,1,0'
+    """
+    return ",".join(map(str, horizons))
+
+
+def horizons_from_text(text: str, count: int) -> tuple[int, ...]:
+    """The horizons of `count` partitions; empty text stands for SETTLED throughout.
+
+    >>> horizons_from_text("", 2), horizons_from_text("1,0", 2)
+    ((-1, -1), (1, 0))
+    """
+    return tuple(map(int, text.split(","))) if text else (SETTLED,) * count
 
 
 def storable(text: str) -> str:

@@ -20,7 +20,13 @@ from assets_core.model.records import (
     StepSucceeded,
 )
 from assets_core.state.sqlite_log import LogWriter
-from assets_core.state.sqlite_rows import check_row, ids_from_text, ids_to_text, storable
+from assets_core.state.sqlite_rows import (
+    check_row,
+    horizons_to_text,
+    ids_from_text,
+    ids_to_text,
+    storable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +49,8 @@ join asset on asset.id = code.asset_id
 where code.id = ? and code.kind = 'code' and deps.id = ? and deps.kind = 'deps' and asset.key = ?"""
 _ADD_CLAIMED = """
 insert into step (id, run, asset, asset_id, partitions, status, attempt, epoch, token,
-                  read_seq, code_id, deps_id, started_at)
-values (?1, ?2, ?3, ?4, ?5, 'running', 1, ?1, ?6, ?7, ?8, ?9, ?10)"""
+                  read_seq, code_id, deps_id, started_at, horizons)
+values (?1, ?2, ?3, ?4, ?5, 'running', 1, ?1, ?6, ?7, ?8, ?9, ?10, ?11)"""
 _ADD_SETTLED = """
 insert into step (id, run, asset, partitions, status, attempt, epoch, read_seq, started_at, ended_at, message)
 values (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?7, ?8)"""
@@ -57,7 +63,7 @@ _STEP_STATUS = "select status, attempt from step where id = ?"
 _END_STEP = """
 update step set status = ?3, ended_at = ?4, rows = ?5, message = ?6, traceback = ?7
 where id = ?1 and epoch = ?2 and status = 'running'
-returning asset_id, partitions, token, read_seq, code_id, deps_id"""
+returning asset_id, partitions, token, read_seq, code_id, deps_id, horizons"""
 # An attempt that was already reported as failed stays in its place when it is reported again as the final one.
 _ADD_ATTEMPT = """
 insert into attempt (step_id, attempt, started_at, ended_at, message, traceback)
@@ -109,6 +115,10 @@ def claim_steps(
         asset_id = asset_ids[versions]
         if not claim.partition_ids or not claim.token:
             raise StoreError(f"{claim.asset}: a claim names at least one partition and a token.")
+        if claim.horizons and len(claim.horizons) != len(claim.partition_ids):
+            raise StoreError(
+                f"{claim.asset}: a claim of {len(claim.partition_ids)} partitions has {len(claim.horizons)} horizons."
+            )
         for partition_id in claim.partition_ids:
             other = taken.setdefault((asset_id, partition_id), epoch)
             if other != epoch:
@@ -117,7 +127,8 @@ def claim_steps(
                 )
         partitions = ids_to_text(claim.partition_ids)
         row = (epoch, number, claim.asset, asset_id, partitions, claim.token, seq, *versions[:2])
-        _write_token(cursor, _ADD_CLAIMED, (*row, at), claim.token)
+        horizons = horizons_to_text(claim.horizons)
+        _write_token(cursor, _ADD_CLAIMED, (*row, at, horizons), claim.token)
         answers.append(ClaimedStep(step_id=epoch, epoch=epoch, read_seq=seq))
     cursor.execute(_SET_EPOCH, (epoch,))
     return answers
@@ -184,7 +195,7 @@ def _succeeded(
         return Fenced(step_id)
     ids = ids_from_text(step[1])
     by_id = _receipts_by_id(step_id, ids, receipts) if receipts else None
-    seqs, data_seqs = log.success(step_id, step, ids, by_id)
+    seqs, data_seqs = log.success(step_id, step, ids, by_id, outcome.consumed)
     _add_checks(cursor, step_id, outcome.checks)
     return RecordedSuccess(step_id, seqs, data_seqs)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         AssetVersions,
         AttemptRecord,
         ClaimedStep,
+        DataVersions,
         PartitionHistory,
         RecordAnswer,
         RunRecord,
@@ -113,6 +114,15 @@ class StateStore(Protocol):
 
     def tokens(self, asset: str, space: str) -> Mapping[int, str]:
         """Commit token of the last success of each partition that published data."""
+        ...
+
+    def data_versions(
+        self, asset: str, space: str, partition_ids: Iterable[int]
+    ) -> Mapping[int, DataVersions]:
+        """Versions of the rows of these partitions, and of what they were made from, by id; none for one that never succeeded.
+
+        A mark changes nothing here. After a failure of unknown outcome both are None until the next success.
+        """
         ...
 
     def history(self, asset: str, space: str, partition_id: int) -> PartitionHistory:

@@ -255,6 +255,7 @@ def manifest_of(resolved: Resolved, location: Location) -> Manifest:
                 batch_size=spec.batch_size,
                 lookback=spec.lookback,
                 closed_after=spec.closed_after.total_seconds(),
+                compare_input_versions=spec.compare_input_versions,
                 code_version=spec.code_version,
                 defined_in=spec.defined_in,
             )

@@ -91,6 +91,7 @@ def definition_of(asset: ManifestAsset, downstream: Sequence[str]) -> dict[str, 
         "batch_size": asset.batch_size,
         "lookback": asset.lookback,
         "closed_after_seconds": asset.closed_after,
+        "compare_input_versions": asset.compare_input_versions,
         "location": asset.location,
         "code_version": asset.code_version,
         "defined_in": asset.defined_in,
@@ -143,6 +144,7 @@ def _facts(asset: ManifestAsset, downstream: Sequence[str]) -> Iterator[tuple[st
     yield "batch size", str(asset.batch_size) if asset.batch_size > 1 else ""
     yield "lookback", counted(asset.lookback, "partition") if asset.lookback else ""
     yield "due", f"{asset.closed_after:g} s after its end" if asset.closed_after else ""
+    yield "inputs", "compared by their data versions" if asset.compare_input_versions else ""
     yield "code", asset.code_version
     yield "defined in", asset.defined_in
 

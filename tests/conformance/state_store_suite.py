@@ -20,10 +20,12 @@ from assets_core.model.checks import CheckOutcome, Scalar
 from assets_core.model.errors import StoreError
 from assets_core.model.io_manager import WriteReceipt
 from assets_core.model.records import (
+    SETTLED,
     AssetVersions,
     AttemptFailed,
     AttemptRecord,
     ClaimedStep,
+    DataVersions,
     Fenced,
     RecordedSuccess,
     RunKind,
@@ -524,6 +526,86 @@ class FenceSuite:
         assert store.steps(session.run_id) == []
 
 
+class LatenessSuite:
+    """How late partitions were made, and from which data versions."""
+
+    def claim(self, session: Session, horizons: tuple[int, ...]) -> ClaimedStep:
+        versions = session.store.register([ORDERS])["orders"]
+        ids = tuple(range(1, 4))
+        claim = StepClaim("orders", ids, "t", versions.code_id, versions.deps_id, horizons)
+        return session.store.claim(session.run_id, [claim], NOW)[0]
+
+    def horizons(self, store: StateStore) -> dict[int, int]:
+        state = store.snapshot([ORDERS]).partitions["orders"]
+        return dict(zip(state.ids.tolist(), state.horizon.tolist(), strict=True))
+
+    def test_a_claim_without_horizons_is_settled_throughout(self, store: StateStore) -> None:
+        session = Session(store)
+        session.succeed(self.claim(session, ()), *map(receipt, (1, 2, 3)))
+        assert self.horizons(store) == dict.fromkeys((1, 2, 3), SETTLED)
+
+    def test_a_success_has_the_horizons_of_its_claim_in_the_order_of_its_partitions(
+        self, store: StateStore
+    ) -> None:
+        session = Session(store)
+        step = self.claim(session, (SETTLED, 1, 0))
+        session.succeed(step, receipt(3), receipt(1), receipt(2))
+        assert self.horizons(store) == {1: SETTLED, 2: 1, 3: 0}
+        store.compact(LATER)
+        assert self.horizons(store) == {1: SETTLED, 2: 1, 3: 0}
+
+    def test_another_attempt_keeps_them_and_a_failure_and_a_mark_leave_them(
+        self, store: StateStore
+    ) -> None:
+        session = Session(store)
+        step = self.claim(session, (2, 1, 0))
+        session.fail(step, final=False)
+        again = store.reclaim(step.step_id, "t2", LATER)
+        session.succeed(again, *map(receipt, (1, 2, 3)))
+        session.fail_partitions(2)
+        store.mark_current(ORDERS, [3], LATER)
+        assert self.horizons(store) == {1: 2, 2: 1, 3: 0}
+        session.materialize(2)
+        assert self.horizons(store) == {1: 2, 2: SETTLED, 3: 0}
+
+    def test_horizons_for_other_partitions_than_claimed_are_refused(
+        self, store: StateStore
+    ) -> None:
+        with pytest.raises(StoreError, match="3 partitions has 2 horizons"):
+            self.claim(Session(store), (0, 1))
+
+    def test_data_versions_are_those_of_the_last_success(self, store: StateStore) -> None:
+        session = Session(store)
+        assert store.data_versions("orders", DAY, [1]) == {}
+        session.materialize(1, 2, version="v1")
+        step = session.claim(1)
+        made = StepSucceeded(
+            step.step_id, step.epoch, (receipt(1, "v2"),), consumed={1: "from this"}
+        )
+        store.record([made], LATER)
+        session.fail_partitions(2)
+        store.mark_current(ORDERS, [1], LATER)
+        assert store.data_versions("orders", DAY, [1, 2, 3]) == {
+            1: DataVersions("v2", "from this"),
+            2: DataVersions("v1", None),
+        }
+        assert store.data_versions("orders", DAY, [2]).keys() == {2}
+        assert store.data_versions("orders", "another space", [1]) == {}
+
+    def test_versions_are_not_known_where_nothing_was_published_or_an_outcome_is_unknown(
+        self, store: StateStore
+    ) -> None:
+        session = Session(store)
+        session.succeed(session.claim(1))
+        session.materialize(2)
+        step = session.claim(2)
+        store.record(
+            [AttemptFailed(step.step_id, step.epoch, "?", "", final=True, unknown=True)], LATER
+        )
+        found = store.data_versions("orders", DAY, [1, 2])
+        assert found == dict.fromkeys((1, 2), DataVersions(None, None))
+
+
 class MarkSuite:
     def test_a_mark_makes_a_success_current_and_leaves_its_data(self, store: StateStore) -> None:
         session = Session(store)
@@ -904,6 +986,7 @@ class StateStoreSuite(
     LogSuite,
     FailureSuite,
     FenceSuite,
+    LatenessSuite,
     MarkSuite,
     HistorySuite,
     RunsSuite,

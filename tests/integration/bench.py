@@ -17,6 +17,7 @@ from assets_core.planning.planner import Mode, PlanRequest, plan_run
 from assets_core.state.sqlite import SqliteStore
 from io_managers import MemoryIOManager
 from partitions import DailyPartitions
+from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +92,18 @@ class Bench:
         self.run_id = f"run-{next(self.numbers)}"
         return self.runner.run(
             plan, facts, RunRequest(self.run_id, RunKind.MATERIALIZE, "", "", fail_fast=fail_fast)
+        )
+
+    def run_slots(self, name: str, slots: list[int], *, downstream: bool = False) -> RunSummary:
+        """Force some partitions of one asset."""
+        facts = self.facts()
+        chosen = {name: PartitionSet.from_slots(facts.indexes[name], slots)}
+        request = PlanRequest((name,), chosen, mode=Mode.FORCE, downstream=downstream)
+        self.run_id = f"run-{next(self.numbers)}"
+        return self.runner.run(
+            plan_run(facts, request),
+            facts,
+            RunRequest(self.run_id, RunKind.MATERIALIZE, "", ""),
         )
 
     def column(self, name: str, column: str, *keys: str) -> list[object]:

@@ -164,7 +164,10 @@ def test_lookback_says_how_far() -> None:
     project.bench.run()
     project.bench.now += timedelta(days=1)
     told = project.explain("bronze", "2025-01-07")
-    assert told.because == "re-done because a newer partition is due (lookback), lookback is 2"
+    assert told.because == (
+        "re-done because a newer partition became due after they were computed (lookback): "
+        "2025-01-08 was not due yet when it was computed; lookback is 2"
+    )
     assert project.explain("bronze", "2025-01-05").reason.word == "fresh"
 
 
@@ -178,3 +181,40 @@ def test_a_partition_whose_window_closed_just_now_is_not_due_yet() -> None:
     told = project.explain("bronze", "2025-01-07")
     assert told.because.endswith("not due yet: its window closed less than `closed_after` ago")
     assert project.bench.plan().of("bronze").not_due.describe() == "2025-01-07 (1)"
+
+
+def test_a_partition_made_while_its_window_was_open_says_when_that_closed() -> None:
+    from partitions import DailyPartitions
+
+    project = Project()
+    project.days = DailyPartitions("2025-01-01", end_offset=1)
+    project.reload()
+    project.bench.run()
+    project.bench.now += timedelta(days=1)
+    told = project.explain("bronze", "2025-01-08")
+    assert told.because == (
+        "computed before their window had closed: it closed at 2025-01-09T00:00:00+00:00"
+    )
+    assert told.as_json()["reason"] == "provisional"
+
+
+def test_a_partition_whose_inputs_changed_back_says_that_they_were_written_again() -> None:
+    project = Project()
+
+    @asset(partitions=WEEK, compare_input_versions=True)
+    def silver(bronze: pa.Table) -> pa.Table:
+        return bronze
+
+    bench = project.bench
+    bench.assets = [project.assets()[0], silver]
+    bench.resolve()
+    bench.run()
+    for rows in (2, 1):
+        project.rows = rows
+        bench.run("bronze", mode=Mode.FORCE)
+    told = project.explain("silver")
+    assert told.reason.word == "fresh"
+    assert told.because.endswith(
+        "; what it reads was written again, with the data versions that it was made from"
+    )
+    assert told.evidence["inputs_unchanged"] is True

@@ -8,15 +8,36 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from assets_core.model.records import DataVersions
 from assets_core.planning.planner import Mode
 from partitions.keyed_mappings import All
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from assets_core.model.specs import AssetSpec
     from assets_core.planning.planner import PlanRequest
     from assets_core.planning.staleness import Facts
 
 Node = tuple[str, int]
+FIGURES = ("seq", "read_seq", "code_id", "deps_id", "data_seq", "failed_seq", "horizon")
+
+
+@dataclass(frozen=True)
+class RecordedVersions:
+    """What versions rows have now, and had when everything of `consumers` was made; None: not known. By asset and partition id."""
+
+    now: dict[Node, str | None]
+    then: dict[Node, str | None]
+    consumers: frozenset[str] = frozenset()
+    consumed: dict[Node, str | None] = field(default_factory=dict)
+
+    def __call__(self, asset: str, partition_ids: Iterable[int]) -> dict[int, DataVersions]:
+        return {
+            one: DataVersions(self.now[asset, one], self.consumed.get((asset, one)))
+            for one in partition_ids
+            if (asset, one) in self.now
+        }
 
 
 @dataclass
@@ -38,15 +59,10 @@ class Reference:
     def _load_state(self, key: str) -> None:
         columns = self.facts.state.partitions[key]
         by_id = {
-            int(columns.ids[i]): {
-                name: int(getattr(columns, name)[i])
-                for name in ("seq", "read_seq", "code_id", "deps_id", "data_seq", "failed_seq")
-            }
+            int(columns.ids[i]): {name: int(getattr(columns, name)[i]) for name in FIGURES}
             for i in range(len(columns.ids))
         }
-        nothing = dict.fromkeys(
-            ("seq", "read_seq", "code_id", "deps_id", "data_seq", "failed_seq"), 0
-        )
+        nothing = dict.fromkeys(FIGURES, 0)
         index = self.facts.indexes[key]
         for slot in range(len(index)):
             self.state[key, slot] = by_id.get(int(index.ids[slot]), nothing)
@@ -67,7 +83,8 @@ class Reference:
     def due(self, node: Node) -> bool:
         window = self.facts.indexes[node[0]].window(node[1])
         closed_after = self.facts.graph.spec(node[0]).closed_after
-        return window is None or window.end + closed_after <= self.facts.now
+        # What `end_offset` lets exist before its window ends is there to be made at once.
+        return not closed_after or window is None or window.end + closed_after <= self.facts.now
 
     def lost(self, node: Node) -> bool:
         return int(self.facts.indexes[node[0]].ids[node[1]]) in self.facts.lost.get(
@@ -102,7 +119,11 @@ class Reference:
             return "code"
         if own["deps_id"] != versions.deps_id:
             return "deps"
-        if any(self.state[above]["data_seq"] > own["read_seq"] for above in triggering):
+        window = self.facts.indexes[spec.key].window(slot)
+        if own["horizon"] == 0 and window is not None and window.end <= self.facts.now:
+            return "provisional"
+        changed = any(self.state[above]["data_seq"] > own["read_seq"] for above in triggering)
+        if changed and not self._consumed_the_same(spec, node, triggering):
             return "input"
         if self._looked_back(spec, slot):
             return "lookback"
@@ -113,12 +134,23 @@ class Reference:
     def _looked_back(self, spec: AssetSpec, slot: int) -> bool:
         index = self.facts.indexes[spec.key]
         begin = slot - slot % index.lane_length if index.lane_length else 0
-        lane = range(begin, begin + index.lane_length)
-        done = [s for s in lane if self.state[spec.key, s]["seq"] > 0]
-        if not done:
+        later = [s for s in range(slot + 1, begin + index.lane_length) if self.due((spec.key, s))]
+        were_due = self.state[spec.key, slot]["horizon"] - 1
+        return 0 <= were_due < min(len(later), spec.lookback)
+
+    def _consumed_the_same(self, spec: AssetSpec, node: Node, read: list[Node]) -> bool:
+        past = self.facts.data_versions
+        if not spec.compare_input_versions or not isinstance(past, RecordedVersions):
             return False
-        new = [s for s in lane if s > max(done) and self.due((spec.key, s))]
-        return bool(new) and min(new) - spec.lookback <= slot < min(new)
+        ids = {(key, slot): int(self.facts.indexes[key].ids[slot]) for key, slot in [node, *read]}
+        if node[0] not in past.consumers or (node[0], ids[node]) not in past.now:
+            return False
+        return all(
+            past.now.get((above[0], ids[above]), "absent")
+            == past.then.get((above[0], ids[above]), "absent")
+            is not None
+            for above in read
+        )
 
     def plan(self, request: PlanRequest) -> tuple[dict[Node, str], set[Node]]:
         """Planned partitions with their reasons, and blocked ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from assets_core.authoring.graph import AssetGraph
-from assets_core.model.records import PartitionColumns, StateSnapshot, VersionIds
+from assets_core.model.records import SETTLED, PartitionColumns, StateSnapshot, VersionIds
 from assets_core.model.specs import AssetSpec, Dependency, Replace, RetryPolicy
+from assets_core.planning.consumption import consumed_versions
 from assets_core.planning.planner import Mode, PlanRequest
-from assets_core.planning.staleness import Facts
+from assets_core.planning.staleness import Facts, bind_dependencies
 from partitions import (
     SINGLE,
     DailyPartitions,
@@ -27,8 +29,11 @@ from partitions import (
 from partitions.errors import MappingError
 from partitions.mappings import Last
 from partitions.sets import PartitionSet
+from tests.property.planner_reference import RecordedVersions
 
 if TYPE_CHECKING:
+    from random import Random
+
     from partitions.definitions import PartitionIndex, Partitions
     from partitions.mappings import PartitionMapping
 
@@ -36,12 +41,14 @@ if TYPE_CHECKING:
 NOW = datetime(2025, 4, 2, 0, 0, tzinfo=UTC)
 ZONE = "Europe/Berlin"
 DAYS = DailyPartitions("2025-03-28", timezone=ZONE)
+OPEN_DAYS = DailyPartitions("2025-03-28", timezone=ZONE, end_offset=2)
 LATER_DAYS = DailyPartitions("2025-03-30", timezone=ZONE)
 REGIONS = StaticPartitions(["eu", "us", "asia"])
 
 DEFINITIONS: tuple[Partitions, ...] = (
     SINGLE,
     DAYS,
+    OPEN_DAYS,
     LATER_DAYS,
     HourlyPartitions("2025-03-29", timezone=ZONE),
     WeeklyPartitions("2025-03-03", timezone=ZONE),
@@ -98,6 +105,7 @@ def specs(draw: st.DrawFn, number: int, earlier: list[AssetSpec]) -> AssetSpec:
         retry=RetryPolicy(),
         batch_size=1,
         lookback=draw(st.integers(0, 2)) if timed else 0,
+        compare_input_versions=draw(st.booleans()),
         closed_after=draw(st.sampled_from([timedelta(0), timedelta(hours=30)]))
         if timed
         else timedelta(0),
@@ -116,10 +124,40 @@ def columns(draw: st.DrawFn, index: PartitionIndex) -> PartitionColumns:
         seq, read, changed = (draw(st.integers(1, 9)) for _ in range(3))
         failed = seq + 1 if draw(st.integers(0, 5)) == 0 else 0
         versions = [draw(st.sampled_from([1, 1, 1, 1, 1, 2])) for _ in range(2)]
-        row = (seq, read, *versions, min(changed, seq), 1, failed)
-        rows.append((int(index.ids[slot]), *(row if kind == "success" else (0, 0, 0, 0, 0, 0, 3))))
-    table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 8)
-    return PartitionColumns(*(table[:, i] for i in range(8)))
+        horizon = draw(st.sampled_from([SETTLED, SETTLED, SETTLED, 0, 1, 2]))
+        row = (seq, read, *versions, min(changed, seq), 1, failed, horizon)
+        never = (0, 0, 0, 0, 0, 0, 3, 0)
+        rows.append((int(index.ids[slot]), *(row if kind == "success" else never)))
+    table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 9)
+    return PartitionColumns(*(table[:, i] for i in range(9)))
+
+
+def recorded_versions(about: Facts, random: Random) -> RecordedVersions:
+    """Versions of the rows of what succeeded, now and when it was all made; most are as they were."""
+    now: dict[tuple[str, int], str | None] = {}
+    then: dict[tuple[str, int], str | None] = {}
+    for key, past in about.state.partitions.items():
+        for one in past.ids[past.seq > 0].tolist():
+            now[key, one] = random.choice(["a", "a", "a", "b", None])
+            before = random.choice(["same", "same", "same", "same", "a", "absent"])
+            if before != "absent":
+                then[key, one] = now[key, one] if before == "same" else before
+    consumers = frozenset(key for key in about.graph.order if random.random() < 0.8)
+    old = replace(about, data_versions=RecordedVersions(then, then))
+    consumed = {
+        (key, int(one)): text
+        for key in consumers
+        for one, text in zip(
+            about.indexes[key].ids,
+            consumed_versions(
+                old,
+                bind_dependencies(old, about.graph.spec(key)),
+                range(len(about.indexes[key])),
+            ),
+            strict=True,
+        )
+    }
+    return RecordedVersions(now, then, consumers, consumed)
 
 
 @st.composite
@@ -147,7 +185,11 @@ def facts(draw: st.DrawFn) -> Facts:
         other_spaces={},
         in_flight=in_flight,
     )
-    return Facts(AssetGraph({spec.key: spec for spec in assets}), indexes, state, lost, NOW)
+    about = Facts(AssetGraph({spec.key: spec for spec in assets}), indexes, state, lost, NOW)
+    return replace(
+        about,
+        data_versions=recorded_versions(about, draw(st.randoms(use_true_random=False))),
+    )
 
 
 @st.composite

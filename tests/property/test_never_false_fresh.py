@@ -30,7 +30,7 @@ from partitions import DailyPartitions, LastN
 from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from assets_core.execution.events import RunSummary
     from assets_core.planning.plan import Plan
@@ -50,6 +50,8 @@ class World:
     days: int = 4
     failing: set[tuple[str, str]] = field(default_factory=set)
     skipping: set[tuple[str, str]] = field(default_factory=set)
+    comparing: frozenset[str] = frozenset()
+    """What compares the data versions of its inputs."""
 
     def now(self) -> datetime:
         return START + timedelta(days=self.days, hours=1)
@@ -84,6 +86,7 @@ class World:
                 partitions=DAYS if days else None,
                 inputs={"read": Input(upstream, mapping=LastN(last) if last else None)},
                 code_version=str(self.code[name]),
+                compare_input_versions=name in self.comparing,
             )(function)
 
         return [
@@ -97,8 +100,8 @@ class World:
 
 
 class Simulator:
-    def __init__(self) -> None:
-        self.world = World()
+    def __init__(self, comparing: Iterable[str]) -> None:
+        self.world = World(comparing=frozenset(comparing))
         self.memory = MemoryIOManager()
         self.store = SqliteStore(":memory:")
         self.tokens = itertools.count()
@@ -182,7 +185,9 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
     world = simulator.world
     keys = [f"2025-01-{day:02}" for day in range(1, world.days + 1)]
     match data.draw(
-        st.sampled_from(["run", "run", "run", "outside", "code", "day", "lose", "trouble"])
+        st.sampled_from(
+            ["run", "run", "run", "outside", "fetch", "fetch", "code", "day", "lose", "trouble"]
+        )
     ):
         case "run":
             facts = simulator.facts()
@@ -191,7 +196,16 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
             world.skipping.clear()
         case "outside":
             key = data.draw(st.sampled_from(keys))
-            world.outside[key] = world.outside.get(key, 0) + data.draw(st.integers(1, 2))
+            world.outside[key] = data.draw(st.integers(0, 2))  # it may change back
+        case "fetch":
+            key = data.draw(st.sampled_from(keys))
+            world.outside[key] = data.draw(st.integers(0, 2))
+            facts = simulator.facts()
+            chosen = PartitionSet.from_slots(
+                facts.indexes["source"], [facts.indexes["source"].slot(key)]
+            )
+            request = PlanRequest(("source",), {"source": chosen}, mode=Mode.FORCE)
+            simulator.run(facts, plan_run(facts, request))
         case "code":
             world.code[data.draw(st.sampled_from(NAMES))] += 1
         case "day":
@@ -208,7 +222,7 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
 def test_whatever_happened_a_fresh_partition_holds_what_its_function_would_give_now(
     data: st.DataObject,
 ) -> None:
-    simulator = Simulator()
+    simulator = Simulator(data.draw(st.sets(st.sampled_from(NAMES[1:]))))
     for _ in range(data.draw(st.integers(1, 12))):
         act(data, simulator)
         simulator.check_that_nothing_is_falsely_fresh()
@@ -217,7 +231,7 @@ def test_whatever_happened_a_fresh_partition_holds_what_its_function_would_give_
 @settings(max_examples=30)
 @given(st.data())
 def test_after_a_run_of_everything_succeeded_the_next_plan_is_empty(data: st.DataObject) -> None:
-    simulator = Simulator()
+    simulator = Simulator(data.draw(st.sets(st.sampled_from(NAMES[1:]))))
     for _ in range(data.draw(st.integers(0, 8))):
         act(data, simulator)
     simulator.world.failing.clear()

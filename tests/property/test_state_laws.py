@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,9 +19,11 @@ from hypothesis import strategies as st
 from assets_core.model.errors import StoreError
 from assets_core.model.io_manager import WriteReceipt
 from assets_core.model.records import (
+    SETTLED,
     AssetVersions,
     AttemptFailed,
     ClaimedStep,
+    DataVersions,
     Fenced,
     RecordAnswer,
     RecordedSuccess,
@@ -34,6 +37,9 @@ from assets_core.model.records import (
     StepSucceeded,
 )
 from assets_core.state.sqlite import Folding, SqliteStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 ASSETS = ("orders", "trends")
@@ -52,6 +58,11 @@ class Success:
     data_version: str | None
     token: str | None
     has_data: int = 1
+    horizon: int = 0
+    consumed: str | None = None
+
+
+NEVER = Success(0, 0, 0, 0, 0, None, None, 0)
 
 
 @dataclass
@@ -66,6 +77,7 @@ class Step:
     epochs: list[int]
     read_seq: int
     token: str
+    horizons: tuple[int, ...]
     running: bool = True
     attempt_failed: bool = False
 
@@ -78,9 +90,12 @@ class Model:
     tokens: dict[tuple[str, int], str] = field(default_factory=dict)
     unknown: set[tuple[str, int]] = field(default_factory=set)
 
-    def succeed(self, step: Step, receipts: dict[int, WriteReceipt]) -> list[tuple[int, int]]:
+    def succeed(
+        self, step: Step, receipts: dict[int, WriteReceipt], consumed: Mapping[int, str]
+    ) -> list[tuple[int, int]]:
         written = []
-        for partition_id in step.ids:
+        horizons = step.horizons or (SETTLED,) * len(step.ids)
+        for partition_id, horizon in zip(step.ids, horizons, strict=True):
             receipt = receipts.get(partition_id)
             if receipts and receipt is None:
                 written.append((0, 0))
@@ -105,6 +120,8 @@ class Model:
                 data_version=None if receipt is None else receipt.data_version,
                 token=None if receipt is None else step.token,
                 has_data=int(receipt is not None or place in self.tokens),
+                horizon=horizon,
+                consumed=consumed.get(partition_id),
             )
             if receipt is not None:
                 self.tokens[place] = step.token
@@ -119,16 +136,15 @@ class Model:
                 self.unknown.add((step.asset, partition_id))
 
     def rows(self, asset: str) -> list[tuple[int, ...]]:
-        """What the columns must hold: id, seq, read_seq, code_id, deps_id, data_seq, has_data, failed_seq."""
+        """What the columns must hold: id, seq, read_seq, code_id, deps_id, data_seq, has_data, failed_seq, horizon."""
         ids = {place[1] for place in (*self.successes, *self.failures) if place[0] == asset}
         rows: list[tuple[int, ...]] = []
         for partition_id in sorted(ids):
-            last = self.successes.get((asset, partition_id), Success(0, 0, 0, 0, 0, None, None, 0))
+            last = self.successes.get((asset, partition_id), NEVER)
             failed = self.failures.get((asset, partition_id), 0)
             figures = (last.seq, last.read_seq, last.code_id, last.deps_id, last.data_seq)
-            rows.append(
-                (partition_id, *figures, last.has_data, failed if failed > last.seq else 0)
-            )
+            failed = failed if failed > last.seq else 0
+            rows.append((partition_id, *figures, last.has_data, failed, last.horizon))
         return rows
 
 
@@ -191,7 +207,8 @@ class History:
             for _ in range(self.random.choice((1, 1, 2)))
         ]
         wanted = [
-            StepClaim(asset, group, self.token(), ids.code_id, ids.deps_id) for group in groups
+            StepClaim(asset, group, self.token(), ids.code_id, ids.deps_id, self.horizons(group))
+            for group in groups
         ]
         busy = {
             partition_id
@@ -216,7 +233,13 @@ class History:
                 [one.epoch],
                 one.read_seq,
                 claim.token,
+                claim.horizons,
             )
+
+    def horizons(self, group: tuple[int, ...]) -> tuple[int, ...]:
+        if self.random.random() < 0.6:
+            return ()
+        return tuple(self.random.choice((SETTLED, 0, 1, 2)) for _ in group)
 
     def try_again(self) -> None:
         retryable = [
@@ -263,7 +286,8 @@ class History:
         receipts = tuple(WriteReceipt(i, 1, 1, version, "schema") for i in ids)
         match self.random.choice(ENDS):
             case "publish":
-                return StepSucceeded(step_id, epoch, receipts[::-1])
+                consumed = {one: version for one in ids if self.random.random() < 0.5}
+                return StepSucceeded(step_id, epoch, receipts[::-1], consumed=consumed)
             case "some":
                 return StepSucceeded(step_id, epoch, receipts[:1])
             case "nothing":
@@ -280,7 +304,9 @@ class History:
             case StepSucceeded():
                 step.running = False
                 receipts = {one.partition_id: one for one in outcome.receipts}
-                seqs, data_seqs = zip(*self.model.succeed(step, receipts), strict=True)
+                seqs, data_seqs = zip(
+                    *self.model.succeed(step, receipts, outcome.consumed), strict=True
+                )
                 return RecordedSuccess(outcome.step_id, seqs, data_seqs)
             case AttemptFailed():
                 step.attempt_failed = True
@@ -318,10 +344,18 @@ class History:
         for asset in ASSETS:
             state = snapshot.partitions[asset]
             figures = (state.seq, state.read_seq, state.code_id, state.deps_id, state.data_seq)
-            arrays = (state.ids, *figures, state.has_data, state.failed_seq)
+            arrays = (state.ids, *figures, state.has_data, state.failed_seq, state.horizon)
             assert all(array.dtype == np.int64 and array.ndim == 1 for array in arrays)
             assert list(zip(*(a.tolist() for a in arrays), strict=True)) == self.model.rows(asset)
             space = self.versions(asset).space
+            assert self.store.data_versions(asset, space, PARTITIONS) == {
+                place[1]: DataVersions(None, None)
+                if place in self.model.unknown
+                else DataVersions(last.data_version, last.consumed)
+                for place in self.model.successes.keys() | self.model.unknown
+                if place[0] == asset
+                for last in [self.model.successes.get(place, NEVER)]
+            }
             assert self.store.tokens(asset, space) == {
                 place[1]: text for place, text in self.model.tokens.items() if place[0] == asset
             }

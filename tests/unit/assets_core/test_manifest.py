@@ -52,6 +52,7 @@ def asset(key: str = "orders", description: str = "") -> ManifestAsset:
         batch_size=1,
         lookback=0,
         closed_after=0.0,
+        compare_input_versions=False,
         code_version="abc",
         defined_in="assets.py:3",
     )

@@ -93,7 +93,7 @@ class Runs:
 
 
 def columns_of(rows: Sequence[Sequence[int]]) -> PartitionColumns:
-    return PartitionColumns(*np.array(rows, dtype=np.int64).reshape(-1, 8).T)
+    return PartitionColumns(*np.array(rows, dtype=np.int64).reshape(-1, 9).T)
 
 
 def rows_of(columns: PartitionColumns) -> list[tuple[int, ...]]:
@@ -109,9 +109,9 @@ def decoded(*chunks: PartitionColumns) -> PartitionColumns:
 
 
 class TestBytes:
-    @given(st.lists(st.lists(st.tuples(*[INT64] * 8), min_size=1), min_size=1, max_size=4))
-    @example([[(2**63 - 1,) * 8, (-(2**63),) * 8, (0,) * 8]])
-    @example([[(-(2**63),) * 8, (2**63 - 1,) * 8]])
+    @given(st.lists(st.lists(st.tuples(*[INT64] * 9), min_size=1), min_size=1, max_size=4))
+    @example([[(2**63 - 1,) * 9, (-(2**63),) * 9, (0,) * 9]])
+    @example([[(-(2**63),) * 9, (2**63 - 1,) * 9]])
     def test_any_columns_come_back(self, chunks: list[list[tuple[int, ...]]]) -> None:
         found = decoded(*(columns_of(rows) for rows in chunks))
         assert rows_of(found) == [row for rows in chunks for row in rows]
@@ -132,7 +132,7 @@ class TestBytes:
         dice = np.random.default_rng(seed)
         total = sum(counts)
         line = base + slope * np.arange(total, dtype=np.int64)
-        rows = [line + dice.integers(0, spread, total, endpoint=True) for _ in range(7)]
+        rows = [line + dice.integers(0, spread, total, endpoint=True) for _ in range(8)]
         whole = PartitionColumns(line, *rows)
         bounds = [0, *np.cumsum(counts).tolist()]
         pieces = [
@@ -144,7 +144,9 @@ class TestBytes:
     def test_what_counts_up_needs_no_residuals_and_what_stays_no_memory(self) -> None:
         hours = np.arange(8_192, dtype=np.int64)
         one = np.ones(8_192, dtype=np.int64)
-        whole = PartitionColumns(hours, hours + 9, 9 * one, one, one, hours + 9, one, 0 * one)
+        whole = PartitionColumns(
+            hours, hours + 9, 9 * one, one, one, hours + 9, one, 0 * one, -one
+        )
         halves = [
             PartitionColumns(*(array[half] for array in column_arrays(whole)))
             for half in (slice(4_096), slice(4_096, None))
@@ -154,7 +156,7 @@ class TestBytes:
         assert rows_of(found) == rows_of(whole)
         assert [array.strides for array in column_arrays(found)] == [
             *[(8,), (8,)],
-            *[(0,), (0,), (0,), (8,), (0,), (0,)],
+            *[(0,), (0,), (0,), (8,), (0,), (0,), (0,)],
         ]
 
     def test_a_few_partitions_done_again_cost_few_bytes(self) -> None:
@@ -164,14 +166,22 @@ class TestBytes:
         failed = 0 * hours
         failed[7] = 2_000_000
         rows = PartitionColumns(
-            hours, seq, seq // 100, seq % 2, hours // 4_000, seq, seq % 2, failed
+            hours,
+            seq,
+            seq // 100,
+            seq % 2,
+            hours // 4_000,
+            seq,
+            seq % 2,
+            failed,
+            -(hours // 4_095),
         )
         assert len(encode_chunk(rows)[1]) < 4_096
         assert rows_of(decoded(rows)) == rows_of(rows)
 
     def test_bytes_that_are_not_a_chunk_are_refused(self) -> None:
         dice = np.random.default_rng(1)
-        frame, residual = encode_chunk(columns_of(dice.integers(0, 2**40, (50, 8)).tolist()))
+        frame, residual = encode_chunk(columns_of(dice.integers(0, 2**40, (50, 9)).tolist()))
         for counts, frames, residuals in (
             ([50], [frame[:-1]], [residual]),
             ([50], [b""], [residual]),
@@ -335,6 +345,11 @@ class TestWhenFoldingHappens:
         runs.store.close()
         older = apsw.Connection(str(path))
         older.execute("drop table state_chunk; drop table compaction")
+        older.execute(
+            "alter table step drop column horizons;"
+            "alter table materialization drop column horizon;"
+            "alter table materialization drop column consumed"
+        )
         older.execute("update meta set value = '1' where name = 'schema_version'")
         older.close()
         with SqliteStore(path) as store:
