@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets_core.model.errors import PartitaError
 from assets_core.model.io_manager import IOManager, PartitionSlice, Published, Target, WriteReceipt
 from assets_core.model.specs import Append, Merge
 from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
@@ -122,14 +123,22 @@ class Model:
         return all(str(row[name]) == key for name, key in parts.items())
 
 
+Group = list[tuple[tuple[PartitionSlice, ...], list[Row]]]
+
+
+class History(list[Group]):
+    """Groups of steps. Told in few words, so that a report of a failure has room for what failed; the printed blob replays it."""
+
+    def __repr__(self) -> str:
+        return f"<history of {' + '.join(str(len(group)) for group in self)} steps>"
+
+
 @st.composite
-def histories(
-    draw: st.DrawFn, case: Case
-) -> list[list[tuple[tuple[PartitionSlice, ...], list[Row]]]]:
+def histories(draw: st.DrawFn, case: Case) -> History:
     """Groups of steps: which partitions, which rows."""
-    groups = []
+    groups = History()
     for _ in range(draw(st.integers(1, 5))):
-        group = []
+        group: Group = []
         for _ in range(draw(st.integers(1, 3))):
             start = draw(st.integers(0, len(case.parts) - 1))
             most = len(case.parts) - start if case.batches else 1
@@ -178,7 +187,7 @@ def test_histories_equal_the_model_on_every_destination(name: str) -> None:
 
     @settings(max_examples=max(settings().max_examples // 20, 1))
     @given(histories(case))
-    def play(history: list[list[tuple[tuple[PartitionSlice, ...], list[Row]]]]) -> None:
+    def play(history: History) -> None:
         with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
             model = Model(case)
             managers = _managers(Path(folder), case)
@@ -192,7 +201,13 @@ def test_histories_equal_the_model_on_every_destination(name: str) -> None:
                     len(answers) - 1
                 )
                 for steps in managers:
-                    _check_rows(steps, case, model)
+                    try:
+                        _check_rows(steps, case, model)
+                    except PartitaError as error:
+                        # One line that says it all: a failure that does not come again has nothing else.
+                        pytest.fail(
+                            f"{type(steps.manager).__name__}: {error!r} {error.__cause__!r}"
+                        )
 
     play()
 
