@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
 from io_managers.workbench import quoted_text
 
@@ -122,6 +123,7 @@ class DatabaseFile:
                 known = False
             with self._attached(read_only=False) as connection:
                 yield connection
+            failpoint("publish.duckdb.closed")
             checked = dict(note.checked) if known and note is not None else {}
             for asset in assets:
                 checked.pop(asset, None)
@@ -276,6 +278,7 @@ class DatabaseFile:
             self._detach(connection)
             _sync(fresh)
             os.replace(fresh, self.path)  # noqa: PTH105 - the atomic act, by its POSIX name
+            failpoint("publish.duckdb.created")
             _sync(str(Path(self.path).parent))
         except OSError as error:
             raise self._refused("written", error) from error

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assets_core.failpoints import failpoint
 from assets_core.model.errors import DataError, IOManagerError, PartitaError
 from assets_core.model.io_manager import (
     PARTITION_COLUMN,
@@ -89,7 +90,9 @@ def write_group(
     connection.execute("begin transaction")
     try:
         answers = _Transaction(bench, connection, path).write(members)
+        failpoint("publish.duckdb.commit")
         connection.execute("commit")
+        failpoint("publish.duckdb.committed")
     except BaseException:
         _roll_back(connection)
         raise

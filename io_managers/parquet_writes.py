@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assets_core.failpoints import failpoint
 from assets_core.model.errors import InternalError, IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed, Staged, WriteReceipt
 from assets_core.model.specs import Merge
@@ -86,6 +87,7 @@ class ParquetWriter:
             path = f"{folder}{os.sep}{position}.tmp"
             fields = footer_fields(request, one, receipt)
             write_file(path, rows.schema, batches, fields)
+            failpoint("stage.written")
             paths.append(path)
         return StagedFiles(None, rows.schema, tuple(paths), receipts)
 
@@ -136,7 +138,9 @@ class ParquetWriter:
                     continue
                 source, receipt = self._ready(staged, position, there, path)
                 size = os.stat(source).st_size  # noqa: PTH116 - once per partition
+                failpoint("publish.parquet.rename")
                 os.replace(source, path)  # noqa: PTH105 - the atomic act, by its POSIX name
+                failpoint("publish.parquet.renamed")
                 os.fsync(descriptor)
             receipts.append(_sized(receipt, size))
         if files.rows is None and len(receipts) != len(files.paths):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets_core.execution.slices import slices_of
+from assets_core.failpoints import failpoint
 from assets_core.model.io_manager import StageRequest
 from assets_core.model.records import (
     AttemptFailed,
@@ -41,7 +42,9 @@ def recover(outline: Outline, store: StateStore, now: datetime) -> list[RunRecor
                 spec = outline.graph.specs.get(step.asset)
                 index = spec.partitions.index(now, key_ids) if spec is not None else None
                 outcomes.append(_outcome(outline, step, index))
+        failpoint("recover.judged")
         store.record(outcomes, now)
+        failpoint("recover.recorded")
         store.finish_run(run.id, RunStatus.CRASHED, now)
     return crashed
 

@@ -43,6 +43,7 @@ from assets_core.execution.run_state import (
 )
 from assets_core.execution.slices import ids_of, keys_of
 from assets_core.execution.worker import Attempt, CheckFailedError, Skipped, Worker
+from assets_core.failpoints import failpoint
 from assets_core.model.errors import InternalError, PartitaError, UserCodeError
 from assets_core.model.records import (
     AttemptFailed,
@@ -279,6 +280,7 @@ class _Flight:
             for slots in steps
         ]
         claimed = self._store.claim(self._request.run_id, claims, now)
+        failpoint("run.claimed")
         self._state.started(asset, tuple(steps))
         return [
             Attempt(
@@ -303,6 +305,7 @@ class _Flight:
                 break
             outcome = self._attempt(attempt)
             if isinstance(outcome, Done):
+                failpoint("run.staged")
                 done.append(outcome)
             else:
                 self._record([], [outcome], attempts)
@@ -394,7 +397,9 @@ class _Flight:
         if not outcomes:
             return
         done_by_step = {one.attempt.step_id: one for one in done}
+        failpoint("run.published")
         answers = self._store.record(outcomes, self._effects.clock())
+        failpoint("run.recorded")
         for outcome, answer in zip(outcomes, answers, strict=True):
             attempt = by_step[outcome.step_id]
             if isinstance(answer, Fenced):

@@ -24,6 +24,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from assets_core.failpoints import failpoint
 from assets_core.model.errors import StoreError
 from assets_core.state.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 
@@ -86,7 +87,9 @@ class Database:
                 cursor.execute("begin immediate")
                 try:
                     yield cursor
+                    failpoint("state.commit")
                     cursor.execute("commit")
+                    failpoint("state.committed")
                 finally:
                     _roll_back(connection, cursor)
 

@@ -131,6 +131,14 @@ ERROR_ENTRIES: Final = (
         "The message names the path and, where it is known, the program that holds it. Close that program or let it finish.",
     ),
     ErrorEntry(
+        "failpoint",
+        "PARTITA_FAILPOINTS can't be read",
+        "The environment variable that stops a run at a named place, for drills, names a place that does not exist or does not say what "
+        "is to happen there. Nothing was run.",
+        "Write `PLACE=kill`, `PLACE=stop` or `PLACE=error`, with `@3` for the third time that the place is passed; "
+        "`docs/crash-drills.md` lists the places. Unset the variable to run as usual.",
+    ),
+    ErrorEntry(
         "partita-error",
         "An error without a class of its own",
         "The base of all errors; a plain one should not reach you.",
