@@ -192,17 +192,18 @@ def test_a_kill_at_a_failpoint_loses_and_doubles_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", PLACES)
-def test_an_error_at_a_failpoint_is_told_and_the_next_run_converges(
+@pytest.mark.parametrize(
+    "place", [place for place in PLACES if place.startswith(("state.", "stage.", "publish."))]
+)
+def test_an_error_of_the_disk_is_told_and_the_next_run_converges(
     tmp_path: Path, prepared: Project, place: str
 ) -> None:
-    first = "run.published" if place.startswith("recover.") else ""
-    _, project = next(copies(prepared, tmp_path, first))
+    _, project = next(copies(prepared, tmp_path, first=""))
     if place == "publish.duckdb.created":
         shutil.rmtree(project.folder / ".partita")
         (project.folder / "shop.duckdb").unlink()
     ended = project.run("materialize", code=None, env={"PARTITA_FAILPOINTS": f"{place}=error"})
-    assert "Traceback" not in ended.text, ended.text
+    assert "please report" not in ended.text, ended.text
     if ended.code != 0:
         assert f"failpoint {place}" in ended.text, ended.text
     converges(project, place)
