@@ -1,12 +1,13 @@
 """The law that matters most: whatever happened, a partition that is called fresh holds what its function would give now.
 
 A simulator drives the real planner, runner, state store and IO manager through random histories: runs of every kind, failures,
-skips, code changes, upstream rewrites, days going by, lost data. Ground truth is recomputed from the rows that are stored.
+skips, code changes, upstream rewrites, days going by, lost data, two runs at once. Ground truth is recomputed from the rows that are stored.
 """
 
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets_core import Asset, AssetContext, Definitions, Input, Skip, asset
+from assets_core.execution.events import StepStarted
 from assets_core.execution.facts import gather_facts, intern_partition_keys
 from assets_core.execution.runner import Effects, Runner, RunRequest
 from assets_core.execution.slices import slices_of
+from assets_core.model.errors import InternalError
 from assets_core.model.io_manager import ReadRequest
 from assets_core.model.records import RunKind, RunStatus, StepStatus
 from assets_core.planning.planner import Mode, PlanRequest, plan_run
@@ -32,7 +35,7 @@ from partitions.sets import PartitionSet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from assets_core.execution.events import RunSummary
+    from assets_core.execution.events import RunEvent, RunSummary
     from assets_core.planning.plan import Plan
     from assets_core.planning.staleness import Facts
 
@@ -113,17 +116,34 @@ class Simulator:
         intern_partition_keys(self.resolved.outline, self.store)
         return gather_facts(self.resolved.outline, self.store, self.world.now())
 
-    def run(self, facts: Facts, plan: Plan) -> RunSummary:
+    def run(
+        self, facts: Facts, plan: Plan, on_event: Callable[[RunEvent], None] = lambda _: None
+    ) -> RunSummary:
         effects = Effects(
             clock=self.world.now,
             pause=lambda _: None,
             new_token=lambda: f"token-{next(self.tokens)}",
             spread=lambda: 0.5,
+            on_event=on_event,
         )
         run_id = f"run-{next(self.tokens)}"
         return Runner(self.resolved, self.store, effects).run(
             plan, facts, RunRequest(run_id, RunKind.MATERIALIZE, "", "")
         )
+
+    def run_together(
+        self, facts: Facts, plan: Plan, other: Callable[[Facts], PlanRequest], at: int
+    ) -> None:
+        """A run, and between the claim and the first read of its step number `at` a whole other one. No lock keeps them apart here."""
+        started = itertools.count()
+
+        def interrupt(event: RunEvent) -> None:
+            if isinstance(event, StepStarted) and next(started) == at:
+                meanwhile = self.facts()
+                self.run(meanwhile, plan_run(meanwhile, other(meanwhile)))
+
+        with suppress(InternalError):  # a step of it was fenced off by the other run
+            self.run(facts, plan, interrupt)
 
     def rows(self, name: str, facts: Facts, slots: list[int]) -> list[str]:
         request = ReadRequest(
@@ -186,12 +206,23 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
     keys = [f"2025-01-{day:02}" for day in range(1, world.days + 1)]
     match data.draw(
         st.sampled_from(
-            ["run", "run", "run", "outside", "fetch", "fetch", "code", "day", "lose", "trouble"]
+            [
+                *["run", "run", "run", "two runs", "two runs"],
+                *["outside", "fetch", "fetch", "code", "day", "lose", "trouble"],
+            ]
         )
     ):
         case "run":
             facts = simulator.facts()
             simulator.run(facts, plan_run(facts, data.draw(requests(facts))))
+            world.failing.clear()
+            world.skipping.clear()
+        case "two runs":
+            facts = simulator.facts()
+            plan = plan_run(facts, data.draw(requests(facts)))
+            if plan.size:
+                at = data.draw(st.integers(0, plan.size - 1))
+                simulator.run_together(facts, plan, lambda then: data.draw(requests(then)), at)
             world.failing.clear()
             world.skipping.clear()
         case "outside":
