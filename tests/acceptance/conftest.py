@@ -66,6 +66,8 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         """The command line that `run` runs."""
+        if "MUTANT" in os.environ:  # see tests.crash.mutants
+            return [sys.executable, "-m", "tests.crash.mutants", *arguments]
         return [str(PARTITA), *arguments]
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -75,6 +77,8 @@ class Project:
             for name, value in os.environ.items()
             if not name.startswith(("PARTITA_", "PYTEST_", "COV_"))
         }
+        if "MUTANT" in base:
+            base["PYTHONPATH"] = str(Path(__file__).parents[2])
         plain = {"NO_COLOR": "1", "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"}
         return {**base, **plain, **(more or {})}
 

@@ -176,6 +176,8 @@ def _be_killed(folder: Path, *arguments: str) -> None:
 
 
 def _work(folder: Path, kind: str, mode: str, place: str, moment: str) -> None:
+    if "MUTANT" in os.environ:
+        import tests.crash.mutants  # noqa: F401 - plants it
     holder, name = PLACES[place]
     original: Callable[..., Any] = getattr(holder, name)
 

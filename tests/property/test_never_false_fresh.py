@@ -55,6 +55,8 @@ class World:
     skipping: set[tuple[str, str]] = field(default_factory=set)
     comparing: frozenset[str] = frozenset()
     """What compares the data versions of its inputs."""
+    meanwhile: Callable[[], None] | None = None
+    """What happens while the next function is running, after it was given its inputs."""
 
     def now(self) -> datetime:
         return START + timedelta(days=self.days, hours=1)
@@ -67,6 +69,9 @@ class World:
     def assets(self) -> list[Asset]:
         def body(name: str) -> Callable[..., object]:
             def run(context: AssetContext, read: pa.Table | None = None) -> object:
+                happens, self.meanwhile = self.meanwhile, None
+                if happens is not None:
+                    happens()
                 key = context.partition_keys[0] if context.partition_keys else ""
                 if (name, key) in self.failing:
                     raise RuntimeError("told to fail")
@@ -132,15 +137,28 @@ class Simulator:
         )
 
     def run_together(
-        self, facts: Facts, plan: Plan, other: Callable[[Facts], PlanRequest], at: int
+        self,
+        facts: Facts,
+        plan: Plan,
+        other: Callable[[Facts], PlanRequest],
+        at: int,
+        *,
+        after_reading: bool,
     ) -> None:
-        """A run, and between the claim and the first read of its step number `at` a whole other one. No lock keeps them apart here."""
+        """A run, and in its step number `at`, just before or after that reads, a whole other one. No lock keeps them apart here."""
         started = itertools.count()
 
+        def other_run() -> None:
+            now = self.facts()
+            self.run(now, plan_run(now, other(now)))
+
         def interrupt(event: RunEvent) -> None:
-            if isinstance(event, StepStarted) and next(started) == at:
-                meanwhile = self.facts()
-                self.run(meanwhile, plan_run(meanwhile, other(meanwhile)))
+            if not isinstance(event, StepStarted) or next(started) != at:
+                return
+            if after_reading:
+                self.world.meanwhile = other_run
+            else:
+                other_run()
 
         with suppress(InternalError):  # a step of it was fenced off by the other run
             self.run(facts, plan, interrupt)
@@ -222,7 +240,15 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
             plan = plan_run(facts, data.draw(requests(facts)))
             if plan.size:
                 at = data.draw(st.integers(0, plan.size - 1))
-                simulator.run_together(facts, plan, lambda then: data.draw(requests(then)), at)
+                after_reading = data.draw(st.booleans())
+                simulator.run_together(
+                    facts,
+                    plan,
+                    lambda then: data.draw(requests(then)),
+                    at,
+                    after_reading=after_reading,
+                )
+                world.meanwhile = None
             world.failing.clear()
             world.skipping.clear()
         case "outside":

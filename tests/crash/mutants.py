@@ -1,0 +1,229 @@
+"""Bugs of the commit protocol, planted on purpose: each must be caught by the tests that are named with it (`test_mutants`).
+
+A mutant is applied to the process that the tests run in (this module is a pytest plugin then) and to every `partita` that they
+start, which they start as `python -m tests.crash.mutants NAME …`. Without the environment variable MUTANT nothing of this is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`plant` breaks the code of this process; `tests` are what must notice, as arguments of pytest."""
+
+    plant: Callable[[], None]
+    tests: tuple[str, ...]
+
+
+def _in_duckdb_ignore_the_fence() -> None:
+    from io_managers import duckdb_writes
+
+    duckdb_writes._fenced = lambda *_: None
+
+
+def _in_parquet_ignore_the_fence() -> None:
+    from io_managers import parquet_writes
+
+    parquet_writes._refusal = lambda *_: None
+
+
+def _commit_rows_before_their_token() -> None:
+    from io_managers import duckdb_writes
+
+    original = duckdb_writes.save_commits
+
+    def late(bench: Any, saved: Any) -> None:
+        bench.connection().execute("commit")
+        bench.connection().execute("begin transaction")
+        original(bench, saved)
+
+    duckdb_writes.save_commits = late
+
+
+def _remove_a_file_before_its_successor_is_there() -> None:
+    from io_managers import parquet_writes
+
+    original = parquet_writes.failpoint
+
+    def after_removal(place: str) -> None:
+        if place == "publish.parquet.rename":
+            for path in Path("lake/archive").glob("*/data.parquet"):
+                path.unlink()
+        original(place)
+
+    parquet_writes.failpoint = after_removal
+
+
+def _record_before_publishing() -> None:
+    from assets_core.execution import runner
+
+    publish = runner.publish_group
+    later: list[Callable[[], object]] = []
+
+    def postponed(manager: Any, done: Any) -> Any:
+        for one in later:
+            one()
+        later.clear()
+        if manager.destination() != "lake":
+            return publish(manager, done)
+        from assets_core.model.records import StepSucceeded
+
+        later.append(lambda: publish(manager, done))
+        return [
+            StepSucceeded(one.attempt.step_id, one.attempt.epoch, one.staged.content.receipts)
+            for one in done
+        ]
+
+    runner.publish_group = postponed
+
+
+def _believe_every_step_of_a_crash() -> None:
+    from assets_core.execution import recovery
+    from assets_core.model.io_manager import WriteReceipt
+    from assets_core.model.records import StepSucceeded
+
+    recovery._outcome = lambda _outline, step, _index: StepSucceeded(
+        step.id,
+        step.epoch,
+        tuple(WriteReceipt(one, 1, 1, "believed", "") for one in step.partition_ids),
+    )
+
+
+def _abandon_what_a_crash_had_published() -> None:
+    from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
+
+    for kind in (DuckDBIOManager, MemoryIOManager, ParquetIOManager):
+        kind.published = lambda _self, _request: ()  # type: ignore[method-assign]
+
+
+def _leave_crashed_runs_running() -> None:
+    from assets_core.state.sqlite import SqliteStore
+
+    original = SqliteStore.finish_run
+
+    def only_if_not_crashed(self: Any, run_id: str, status: Any, now: Any) -> None:
+        if str(status) != "crashed":
+            original(self, run_id, status, now)
+
+    SqliteStore.finish_run = only_if_not_crashed  # type: ignore[method-assign]
+
+
+def _keep_what_dead_attempts_staged() -> None:
+    from io_managers import ParquetIOManager
+
+    ParquetIOManager.discard_leftovers = lambda _self, _token, _target: None  # type: ignore[method-assign]
+
+
+def _let_any_epoch_end_a_step() -> None:
+    from assets_core.state import sqlite_steps
+
+    sqlite_steps._END_STEP = sqlite_steps._END_STEP.replace("and epoch = ?2 ", "and ?2 > 0 ")
+
+
+def _read_the_counter_when_recording() -> None:
+    from assets_core.state import sqlite_log
+
+    original = sqlite_log.LogWriter.success
+
+    def late(self: Any, step_id: int, step: Any, *rest: Any) -> Any:
+        asset_id, partitions, token, _, *versions = step
+        return original(self, step_id, (asset_id, partitions, token, self.seq, *versions), *rest)
+
+    sqlite_log.LogWriter.success = late  # type: ignore[method-assign]
+
+
+def _call_changed_rows_unchanged() -> None:
+    from assets_core.state import sqlite_log
+
+    def kept(self: Any, place: tuple[int, int], _receipt: Any) -> int:
+        last = self._cursor.execute(sqlite_log._LAST_DATA, place).fetchone()
+        return self.seq if last is None else last[1]
+
+    sqlite_log.LogWriter._data_seq = kept  # type: ignore[method-assign]
+
+
+def _forget_to_sync_a_staged_file() -> None:
+    from io_managers import parquet_rows
+
+    parquet_rows.sync = lambda _path: None
+
+
+class _WithoutSync:
+    """The module `os`, whose `fsync` does nothing."""
+
+    def __getattr__(self, name: str) -> object:
+        return (lambda _: None) if name == "fsync" else getattr(os, name)
+
+
+def _forget_to_sync_the_folder() -> None:
+    from io_managers import parquet_writes
+
+    parquet_writes.os = _WithoutSync()  # type: ignore[assignment]
+
+
+FAILPOINTS = "tests/crash/test_failpoints.py::test_a_kill_at_a_failpoint_loses_and_doubles_nothing"
+DESTINATIONS = "tests/conformance/test_io_managers.py"
+SIMULATOR = "tests/property/test_never_false_fresh.py"
+
+MUTANTS = {
+    "in DuckDB, ignore the fence": Mutant(
+        _in_duckdb_ignore_the_fence, (DESTINATIONS, "-k", "DuckDB and (token or attempt)")
+    ),
+    "in Parquet, ignore the fence": Mutant(
+        _in_parquet_ignore_the_fence, (DESTINATIONS, "-k", "Parquet and (token or attempt)")
+    ),
+    "commit rows before their token": Mutant(
+        _commit_rows_before_their_token,
+        ("tests/crash/test_io_manager_kills.py", "-k", "duckdb-replace-commits"),
+    ),
+    "remove a file before its successor is there": Mutant(
+        _remove_a_file_before_its_successor_is_there, (f"{FAILPOINTS}[publish.parquet.rename]",)
+    ),
+    "record before publishing": Mutant(
+        _record_before_publishing, (f"{FAILPOINTS}[run.recorded]",)
+    ),
+    "believe every step of a crash": Mutant(
+        _believe_every_step_of_a_crash,
+        ("tests/integration/test_runner.py", "-k", "recovery or crash"),
+    ),
+    "abandon what a crash had published": Mutant(
+        _abandon_what_a_crash_had_published,
+        ("tests/integration/test_runner.py", "-k", "recovery or crash"),
+    ),
+    "leave crashed runs running": Mutant(
+        _leave_crashed_runs_running, (f"{FAILPOINTS}[run.claimed]",)
+    ),
+    "keep what dead attempts staged": Mutant(
+        _keep_what_dead_attempts_staged, (f"{FAILPOINTS}[stage.written]",)
+    ),
+    "let any epoch end a step": Mutant(
+        _let_any_epoch_end_a_step, ("tests/conformance/test_state_stores.py", "-k", "claim")
+    ),
+    "read the counter when recording": Mutant(
+        _read_the_counter_when_recording, ("tests/integration/test_two_runs.py",)
+    ),
+    "call changed rows unchanged": Mutant(_call_changed_rows_unchanged, (SIMULATOR,)),
+    "forget to sync a staged file": Mutant(
+        _forget_to_sync_a_staged_file, ("tests/crash/test_syncs.py",)
+    ),
+    "forget to sync the folder": Mutant(
+        _forget_to_sync_the_folder, ("tests/crash/test_syncs.py",)
+    ),
+}
+
+if name := os.environ.get("MUTANT"):
+    MUTANTS[name].plant()
+
+if __name__ == "__main__":
+    from cli.main import main
+
+    sys.exit(main(sys.argv[1:]))
