@@ -12,7 +12,8 @@ from assets_core.authoring.rules import dimensions, time_kind
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import Target
 from partitions.definitions import SINGLE, StaticPartitions
-from partitions.keyed_mappings import All, Identity
+from partitions.keyed_mappings import All, Identity, PartitionMapping
+from partitions.mapped_set import bind_mapping
 from partitions.mappings import LastN, choose_mapping
 from partitions.multi import MultiPartitions
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from assets_core.authoring.decorators import Asset
     from assets_core.model.specs import Dependency, Input, PartitionBy
     from partitions.definitions import Partitions
-    from partitions.mappings import PartitionMapping
 
 _DIGEST_LENGTH: Final = 16
 # Any instant will do to ask whether a mapping fits two definitions; this one makes most indexes empty, and so the answer quick.
@@ -57,13 +57,30 @@ def edge_mapping(read: Input, upstream: Partitions, downstream: Partitions) -> P
     mapping = read.mapping
     if mapping is None:
         return choose_mapping(upstream, downstream)
+    _require_mapping(mapping)
+    bind_mapping(mapping, upstream.index(_SOME_INSTANT), downstream.index(_SOME_INSTANT))
+    return mapping
+
+
+def _require_mapping(mapping: object) -> None:
+    """Raise DefinitionError unless `mapping` has what the port of mappings asks for."""
     if isinstance(mapping, type) or not hasattr(mapping, "bind"):
         raise DefinitionError(
             f"mapping= is {kind_of(mapping)}, which is no partition mapping",
             hint="write, for example, mapping=LastN(7)",
         )
-    mapping.bind(upstream.index(_SOME_INSTANT), downstream.index(_SOME_INSTANT))
-    return mapping
+    if not isinstance(mapping, PartitionMapping):
+        absent = [name for name in ("triggers", "text") if not hasattr(mapping, name)]
+        raise DefinitionError(
+            f"the mapping {type(mapping).__name__} has no {' and no '.join(absent)}",
+            hint="give it all that partitions.PartitionMapping lists: triggers, text() and bind()",
+        )
+    text = mapping.text()
+    if not isinstance(text, str) or not text:
+        raise DefinitionError(
+            f"text() of the mapping {type(mapping).__name__} returned {text!r}",
+            hint="return its name and parameters: it tells one mapping from another",
+        )
 
 
 def ordered_partition_by(asset: Asset) -> PartitionBy | None:
