@@ -65,6 +65,9 @@ ASSETS = """
 """
 
 
+IMPORT = "    from shop_mappings import BusinessDays\n"
+
+
 @pytest.fixture
 def project(empty: Shop) -> Shop:
     empty.write("shop_mappings.py", MAPPINGS)
@@ -102,6 +105,16 @@ def test_it_is_planned_run_and_explained(project: Shop) -> None:
     changed = "input: orders@2025-01-04 changed"
     assert changed in project.run("explain", "report@2025-01-06").out
     assert changed not in project.run("explain", "report@2025-01-05").out
+
+
+def test_it_may_be_in_the_module_of_the_assets_themselves(empty: Shop) -> None:
+    empty.write("assets.py", MAPPINGS + ASSETS.replace(IMPORT, ""))
+    for words in ((), ("-f", "assets.py")):
+        assert empty.run("plan", "--json", *words).data["to_run"] == 14
+    assert (empty.folder / ".partita" / "outline.pickle").read_bytes() == b""
+    empty.run("materialize")
+    assert read_of(empty, "2025-01-06") == {"2025-01-04", "2025-01-05", "2025-01-06"}
+    assert empty.run("plan", "--json").data["to_run"] == 0
 
 
 def test_it_is_named_where_the_project_is_shown(project: Shop) -> None:
