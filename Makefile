@@ -6,7 +6,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast check lint format types layers bench clean
+.PHONY: help setup demo test test-fast check lint format types layers bench bench-peers clean
 
 # The first of these that is 3.11 or later and runs (a version manager's shim may exist and not run).
 CANDIDATES := python3 python python3.13 python3.12 python3.11 python3.14
@@ -21,7 +21,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --quiet -n $(WORKERS) --dist loadgroup
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed-lint ## make .venv with the development tools
 
@@ -51,8 +51,14 @@ types: setup ## mypy --strict over the packages, the example and the benchmarks
 layers: setup ## import-linter: which package may import which
 	@$(BIN)/lint-imports >$(VENV)/layers.txt || { cat $(VENV)/layers.txt; exit 1; }
 
+# Without the comparison with other tools, which installs them, and its texts.
+BENCHMARKS := $(filter-out benchmarks/peers.py benchmarks/peer_projects.py,$(sort $(wildcard benchmarks/*.py)))
+
 bench: setup ## print the figures of the benchmarks
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(BENCHMARKS); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+bench-peers: setup ## compare with Dagster and SQLMesh; installs them (800 MB) below the system temp folder
+	@$(BIN)/python benchmarks/peers.py $(PEERS)
 
 clean: ## remove .venv, caches, and what the example made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -17,7 +17,7 @@ import numpy as np
 
 from partitions.definitions import SINGLE, PartitionKind
 from partitions.errors import MappingError, nearest
-from partitions.mapped_set import MappedSet, expand
+from partitions.mapped_set import MappedSet, bind_mapping, expand, refusal
 from partitions.multi import MultiPartitions
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def pair_dimensions(
     """
     ups, downs = dimensions_of(upstream), dimensions_of(downstream)
     for name, (target, _) in given.items():
-        _require_dimension(name, ups, "upstream", upstream)
+        _require_dimension(name, "upstream", upstream, downstream)
         if target is not None:
-            _require_dimension(target, downs, "downstream", downstream)
+            _require_dimension(target, "downstream", upstream, downstream)
     free = dict(downs)
     pairs: dict[str, Pair] = {}
     for name, (target, mapping) in given.items():
@@ -127,7 +127,7 @@ def bind_pairs(
     Raises:
         MappingError: the mapping of a pair does not fit its two dimensions.
     """
-    axes = [_bound(upstream, downstream, pair) for pair in pairs]
+    axes = [_bound(text, upstream, downstream, pair) for pair in pairs]
     # Slots are lane-major: time is the innermost axis wherever it was declared, the others keep their order.
     axes.sort(key=lambda axis: axis.mapped.upstream.kind.is_time)
     owners = np.arange(len(downstream), dtype=np.int64)
@@ -163,7 +163,7 @@ def bind_pairs(
     )
 
 
-def _bound(upstream: PartitionIndex, downstream: PartitionIndex, pair: Pair) -> _Axis:
+def _bound(text: str, upstream: PartitionIndex, downstream: PartitionIndex, pair: Pair) -> _Axis:
     source = dict(upstream.dimension_indexes)[pair.upstream] if pair.upstream else upstream
     count = len(downstream)
     if pair.downstream is None:
@@ -175,7 +175,15 @@ def _bound(upstream: PartitionIndex, downstream: PartitionIndex, pair: Pair) -> 
     else:
         target = downstream
         coordinates = np.arange(count, dtype=np.int64)
-    return _Axis(pair.upstream, pair.mapping.bind(source, target), coordinates)
+    try:
+        return _Axis(pair.upstream, bind_mapping(pair.mapping, source, target), coordinates)
+    except MappingError as error:
+        if source is upstream and target is downstream:
+            raise
+        why = f"{_dimension(pair.upstream)}: {error.message}"
+        raise refusal(
+            text, upstream.definition, downstream.definition, why, hint=error.hint
+        ) from error
 
 
 def _intervals_of(
@@ -213,15 +221,17 @@ def _counterpart(
     return alike[0] if alone and (unnamed or dimension.kind is PartitionKind.DYNAMIC) else None
 
 
-def _require_dimension(
-    name: str, known: Mapping[str, Partitions], side: str, definition: Partitions
-) -> None:
+def _require_dimension(name: str, side: str, upstream: Partitions, downstream: Partitions) -> None:
+    known = dimensions_of(upstream if side == "upstream" else downstream)
     if name in known:
         return
     near = nearest(name, known)
     names = ", ".join(repr(other) for other in known if other)
-    raise MappingError(
-        f"PerDimension names {name!r}, which is no dimension of the {side} definition {definition.describe()}",
+    raise refusal(
+        "PerDimension",
+        upstream,
+        downstream,
+        f"it names {name!r}, which is no dimension of the {side} definition",
         hint=f"did you mean {near[0]!r}?"
         if near
         else f"its dimensions are {names}"

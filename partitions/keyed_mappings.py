@@ -15,8 +15,8 @@ import numpy as np
 
 from partitions.axes import Pair, bind_pairs
 from partitions.definitions import PartitionKind
-from partitions.errors import MappingError, UnknownPartitionError
-from partitions.mapped_set import MappedSet
+from partitions.errors import UnknownPartitionError
+from partitions.mapped_set import MappedSet, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,15 +30,19 @@ if TYPE_CHECKING:
 class PartitionMapping(Protocol):
     """Port: which upstream partitions each downstream partition reads.
 
-    The mappings of this module implement it, and so may a user's own. The contract:
+    The mappings of this module implement it, and so may a user's own. The contract, which `tests/conformance/mapping_suite.py` tests
+    on any mapping:
 
     - It is an immutable, hashable, picklable value (a frozen dataclass) and depends on nothing but its fields.
     - `text()` is canonical: equal mappings have equal text, different ones different text, in every process and for ever. It is part
       of a dependency's identity: a changed text makes everything downstream stale.
     - `bind(upstream, downstream)` returns a `MappedSet` made by `MappedSet.from_intervals` or `.from_lists`, over exactly these two
       indexes, whatever their length, zero included. The same indexes give the same answer. It sets `missing` for a downstream
-      partition that can't be computed because the upstream definition lacks something it requires, and raises MappingError if the two
-      definitions can never be mapped. Both indexes may grow with time; an answer about partitions that exist must not change then.
+      partition that can't be computed because the upstream definition lacks something it requires.
+    - Both indexes grow with time. Once a partition lacks nothing, it never lacks anything again and reads the same partitions for
+      ever; only a mapping that means "whatever there is", such as `All` and `Last`, may read more or others.
+    - It raises MappingError, with both definitions in the message, if the two can never be mapped, over empty indexes too: that is
+      how a project is checked. Anything else that it raises, or an answer that does not fit, is told as a mistake in the mapping.
     - `triggers` is false if newer upstream data does not make older downstream partitions stale.
 
     >>> from datetime import UTC, datetime
@@ -171,9 +175,9 @@ class StaticMap:
         edges: list[tuple[int, int]] = []
         absent: dict[int, list[str]] = {}
         for up_key, down_keys in self.pairs:
-            source = self._slot(up_key, upstream, "upstream")
+            source = self._slot(up_key, "upstream", upstream, downstream)
             for down_key in down_keys:
-                target = self._slot(down_key, downstream, "downstream")
+                target = self._slot(down_key, "downstream", upstream, downstream)
                 if target is None:
                     continue
                 if source is None:
@@ -194,23 +198,32 @@ class StaticMap:
             name_missing=lambda slot: tuple(absent[slot]),
         )
 
-    def _slot(self, key: str, index: PartitionIndex, side: str) -> int | None:
+    def _slot(
+        self, key: str, side: str, upstream: PartitionIndex, downstream: PartitionIndex
+    ) -> int | None:
+        index = upstream if side == "upstream" else downstream
         try:
             return index.slot(key)
         except UnknownPartitionError as unknown:
             if index.kind is not PartitionKind.STATIC:
                 return None
-            raise MappingError(
-                f"StaticMap names the {side} key {key!r}: {unknown.message}", hint=unknown.hint
+            raise refusal(
+                "StaticMap",
+                upstream.definition,
+                downstream.definition,
+                f"it names the {side} key {key!r}, and there is no such one",
+                hint=unknown.hint,
             ) from unknown
 
 
 def require_same_space(text: str, upstream: PartitionIndex, downstream: PartitionIndex) -> None:
     """Raise MappingError unless ids of the two indexes mean the same."""
     if upstream.space != downstream.space:
-        raise MappingError(
-            f"{text} needs the same kind of partitions on both sides, got {upstream.definition.describe()} "
-            f"and {downstream.definition.describe()}",
+        raise refusal(
+            text,
+            upstream.definition,
+            downstream.definition,
+            "it needs the same kind of partitions on both sides",
             hint="leave the mapping out to have one chosen, or use TimeOverlap(), LastN(n) or All()",
         )
 

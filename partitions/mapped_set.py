@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from partitions.definitions import PartitionIndex
+    from partitions.definitions import PartitionIndex, Partitions
+    from partitions.keyed_mappings import PartitionMapping
 
 NOTHING = int(np.iinfo(np.int64).min)
 """What `max_upstream` answers for a downstream partition that maps to nothing."""
@@ -188,6 +189,13 @@ class MappedSet:
     def _contradiction(self) -> str | None:
         """Return what is wrong with the arrays, or None."""
         count = len(self.downstream)
+        # A mask of 0 and 1 would be taken for slots 0 and 1 wherever it selects.
+        for name, kind in (("lo", "i"), ("hi", "i"), ("indptr", "i"), ("missing", "b")):
+            array = getattr(self, name)
+            if array is not None and getattr(array, "dtype", np.dtype(object)).kind != kind:
+                wanted = "booleans" if kind == "b" else "whole numbers"
+                given = getattr(array, "dtype", type(array).__name__)
+                return f"{name} must be a numpy array of {wanted}, got {given}"
         if self.missing.shape != (count,):
             return f"missing has {self.missing.size} entries for {count} downstream partitions"
         if self.lo.shape != self.hi.shape:
@@ -211,6 +219,45 @@ class MappedSet:
         return None
 
 
+def bind_mapping(
+    mapping: PartitionMapping, upstream: PartitionIndex, downstream: PartitionIndex
+) -> MappedSet:
+    """Return the mapping over these two indexes: how everything binds one, because anybody may have written it.
+
+    Raises:
+        MappingError: the mapping refuses the two definitions, its `bind` raised, or what it returned is not over these two indexes.
+    """
+    try:
+        mapped = mapping.bind(upstream, downstream)
+    except MappingError:
+        raise
+    except Exception as error:  # whatever a user's code raises is the user's to see
+        raise MappingError(
+            f"bind() of {_title(mapping)} raised {type(error).__name__} in {_place(error)}: {error}",
+            hint="correct it; bind() must take indexes of any length, zero included",
+        ) from error
+    if not isinstance(mapped, MappedSet):
+        raise MappingError(
+            f"bind() of {_title(mapping)} returned {type(mapped).__name__}, not a MappedSet",
+            hint="return MappedSet.from_intervals(…) or MappedSet.from_lists(…)",
+        )
+    if mapped.upstream is not upstream or mapped.downstream is not downstream:
+        raise MappingError(
+            f"bind() of {_title(mapping)} returned a mapping over other indexes than it was given",
+            hint="hand the two indexes on to MappedSet as they are",
+        )
+    return mapped
+
+
+def refusal(
+    mapping: str, upstream: Partitions, downstream: Partitions, why: str, *, hint: str | None
+) -> MappingError:
+    """Return the error of a mapping that can't be between these two definitions; both are in the message."""
+    return MappingError(
+        f"{mapping} can't map {upstream.describe()} to {downstream.describe()}: {why}", hint=hint
+    )
+
+
 def expand(
     lo: NDArray[np.int64], hi: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -224,6 +271,19 @@ def expand(
     owners = np.repeat(np.arange(lo.size), lengths)
     before = np.cumsum(lengths) - lengths
     return np.arange(owners.size) + (lo - before)[owners], owners
+
+
+def _title(mapping: PartitionMapping) -> str:
+    return f"the mapping {type(mapping).__name__}"
+
+
+def _place(error: Exception) -> str:
+    """Where it was raised, as file and line."""
+    at = error.__traceback__
+    assert at is not None
+    while at.tb_next is not None:
+        at = at.tb_next
+    return f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
 
 
 def _no_slots(index: PartitionIndex) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ from partitions.keyed_mappings import (
     StaticMap,
     require_same_space,
 )
-from partitions.mapped_set import MappedSet
+from partitions.mapped_set import MappedSet, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,8 +155,10 @@ class Offset:
             return places + len(upstream)
         if ends[-1] == up_starts[0]:
             return places - len(downstream)
-        raise MappingError(
-            f"{self.text()} can't count from {downstream.definition.describe()} to {upstream.definition.describe()}: "
+        raise refusal(
+            self.text(),
+            upstream.definition,
+            downstream.definition,
             "partitions that neither of the two has lie between them",
             hint="let one definition start where the other ends, or write your own mapping",
         )
@@ -355,8 +357,11 @@ def _along_time(
     """Return `mapping` between the time dimensions of two products, everything else inferred."""
     name = time_dimension_of(upstream.definition)
     if name is None:
-        raise MappingError(
-            f"{mapping.text()} needs time windows, and {upstream.definition.describe()} has none",
+        raise refusal(
+            mapping.text(),
+            upstream.definition,
+            downstream.definition,
+            "the upstream one has no time windows to go along",
             hint="map its dimensions with PerDimension({...})",
         )
     return PerDimension({name: mapping}).bind(upstream, downstream)
@@ -369,10 +374,13 @@ def _windows(
 ]:
     """Return (starts, ends) of both indexes in UTC epoch seconds."""
     windows = []
-    for index in (upstream, downstream):
+    for side, index in (("upstream", upstream), ("downstream", downstream)):
         if index.starts is None or index.ends is None:
-            raise MappingError(
-                f"{text} compares time windows, and {index.definition.describe()} has none",
+            raise refusal(
+                text,
+                upstream.definition,
+                downstream.definition,
+                f"it compares time windows, and the {side} one has none",
                 hint="use All(), Last() or a StaticMap",
             )
         windows.append((index.starts, index.ends))
@@ -410,7 +418,7 @@ def _require_common_keys(upstream: Partitions, downstream: Partitions) -> None:
     downs = downstream.dictionary_keys()[downstream.space]
     if set(ups).isdisjoint(downs):
         raise MappingError(
-            f"{upstream.describe()} and {downstream.describe()} have no key in common",
+            f"no mapping follows from {upstream.describe()} to {downstream.describe()}: they have no key in common",
             hint='say which key reads which: inputs={"x": Input(x, mapping=StaticMap({upstream_key: [downstream_key]}))}',
         )
 

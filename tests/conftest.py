@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, settings
 
 # Before anything imports them: their assertions explain themselves like those of a test module.
 pytest.register_assert_rewrite(
-    "tests.conformance.state_store_suite", "tests.conformance.io_manager_suite"
+    "tests.conformance.state_store_suite",
+    "tests.conformance.io_manager_suite",
+    "tests.conformance.mapping_suite",
 )
 
 settings.register_profile(

@@ -11,9 +11,11 @@ from assets_core.authoring.problems import kind_of
 from assets_core.authoring.rules import dimensions, time_kind
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import Target
+from partitions.axes import dimensions_of
 from partitions.definitions import SINGLE, StaticPartitions
-from partitions.keyed_mappings import All, Identity
-from partitions.mappings import LastN, choose_mapping
+from partitions.keyed_mappings import All, Identity, PartitionMapping
+from partitions.mapped_set import bind_mapping
+from partitions.mappings import Last, Offset, PerDimension, TimeOverlap, choose_mapping
 from partitions.multi import MultiPartitions
 
 if TYPE_CHECKING:
@@ -22,25 +24,38 @@ if TYPE_CHECKING:
     from assets_core.authoring.decorators import Asset
     from assets_core.model.specs import Dependency, Input, PartitionBy
     from partitions.definitions import Partitions
-    from partitions.mappings import PartitionMapping
 
 _DIGEST_LENGTH: Final = 16
 # Any instant will do to ask whether a mapping fits two definitions; this one makes most indexes empty, and so the answer quick.
 _SOME_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _extent(mapping: PartitionMapping, upstream: Partitions) -> list[object]:
+def _extent(
+    mapping: PartitionMapping, upstream: Partitions, downstream: Partitions
+) -> list[object]:
+    """What of the bounds and keys of the upstream definition decides which partitions are read."""
     if isinstance(mapping, Identity):
         return []
+    if isinstance(mapping, PerDimension):
+        ups, downs = dimensions_of(upstream), dimensions_of(downstream)
+        return [
+            _extent(
+                pair.mapping,
+                ups[pair.upstream],
+                SINGLE if pair.downstream is None else downs[pair.downstream],
+            )
+            for pair in mapping.pairs(upstream, downstream)
+        ]
     if isinstance(upstream, MultiPartitions):
-        return [_extent(mapping, dimension) for _, dimension in upstream.dimensions]
+        return [_extent(mapping, dimension, downstream) for _, dimension in upstream.dimensions]
     if isinstance(upstream, StaticPartitions):
         return list(upstream.keys)
-    # Windows that overlap are the same whatever the bounds; a window of the last N is cut at the start.
     start, end = getattr(upstream, "start", None), getattr(upstream, "end", None)
     if isinstance(mapping, All):
         return [start, end]
-    return [start] if isinstance(mapping, LastN) else []
+    # Windows that overlap or lie so many places away are the same whatever the bounds, and the newest is whatever there is. A window
+    # of the last N is cut at the start, and a mapping of the user's may be. None is cut at the end: there definitions grow.
+    return [] if isinstance(mapping, (TimeOverlap, Offset, Last)) else [start]
 
 
 def partitions_of(asset: Asset) -> Partitions:
@@ -57,13 +72,30 @@ def edge_mapping(read: Input, upstream: Partitions, downstream: Partitions) -> P
     mapping = read.mapping
     if mapping is None:
         return choose_mapping(upstream, downstream)
+    _require_mapping(mapping)
+    bind_mapping(mapping, upstream.index(_SOME_INSTANT), downstream.index(_SOME_INSTANT))
+    return mapping
+
+
+def _require_mapping(mapping: object) -> None:
+    """Raise DefinitionError unless `mapping` has what the port of mappings asks for."""
     if isinstance(mapping, type) or not hasattr(mapping, "bind"):
         raise DefinitionError(
             f"mapping= is {kind_of(mapping)}, which is no partition mapping",
             hint="write, for example, mapping=LastN(7)",
         )
-    mapping.bind(upstream.index(_SOME_INSTANT), downstream.index(_SOME_INSTANT))
-    return mapping
+    if not isinstance(mapping, PartitionMapping):
+        absent = [name for name in ("triggers", "text") if not hasattr(mapping, name)]
+        raise DefinitionError(
+            f"the mapping {type(mapping).__name__} has no {' and no '.join(absent)}",
+            hint="give it all that partitions.PartitionMapping lists: triggers, text() and bind()",
+        )
+    text = mapping.text()
+    if not isinstance(text, str) or not text:
+        raise DefinitionError(
+            f"text() of the mapping {type(mapping).__name__} returned {text!r}",
+            hint="return its name and parameters: it tells one mapping from another",
+        )
 
 
 def ordered_partition_by(asset: Asset) -> PartitionBy | None:
@@ -95,9 +127,14 @@ def deps_version(
     `definitions` are the partition definitions of all assets. Where one decides which partitions a mapping reads (`All` of them, or of
     the keys of a dimension), its bounds or keys count: a partition that is no longer read leaves no trace in the state.
     """
+    downstream = partitions_of(asset)
     edges = sorted(
-        [edge.text(), edge.allow_missing, _extent(edge.mapping, definitions[edge.upstream])]
+        [
+            edge.text(),
+            edge.allow_missing,
+            _extent(edge.mapping, definitions[edge.upstream], downstream),
+        ]
         for edge in dependencies
     )
-    parts = [edges, partitions_of(asset).space, ordered_partition_by(asset)]
+    parts = [edges, downstream.space, ordered_partition_by(asset)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_DIGEST_LENGTH]

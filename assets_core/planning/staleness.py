@@ -36,6 +36,7 @@ from assets_core.planning.lateness import (
     settled_or,
 )
 from assets_core.planning.reasons import Reason
+from partitions.mapped_set import bind_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -142,7 +143,7 @@ def bind_dependencies(facts: Facts, spec: AssetSpec) -> tuple[BoundDependency, .
     """The asset's edges over the indexes of this instant. Raises MappingError if a mapping does not fit its definitions."""
     downstream = facts.indexes[spec.key]
     return tuple(
-        BoundDependency(edge, edge.mapping.bind(facts.indexes[edge.upstream], downstream))
+        BoundDependency(edge, bind_mapping(edge.mapping, facts.indexes[edge.upstream], downstream))
         for edge in spec.dependencies
     )
 

@@ -65,7 +65,7 @@ ERROR_ENTRIES: Final = (
         "mapping",
         "No partition mapping fits two assets",
         "One asset reads another and Partita can't tell which partitions of it, for example static partitions that read time partitions; "
-        "or a mapping was given that its two definitions don't fit.",
+        "or a mapping was given that its two definitions don't fit, or one of your own raised an error or answered something that can't be.",
         'Say it: `inputs={"x": Input(x, mapping=…)}` with `All()`, `Last()`, `LastN(n)`, `Offset(n)`, `StaticMap({…})` or '
         "`PerDimension({…})`.",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import Project
 
 DOCS = Path(__file__).parents[2] / "docs"
+MAPPING_SUITE = Path(__file__).parents[1] / "conformance" / "mapping_suite.py"
 
 
 def python_of(name: str) -> str:
@@ -38,14 +40,17 @@ def test_the_project_of_the_assets_page_materializes(project: Project) -> None:
 def test_the_python_of_a_page_runs_as_it_stands(page: str, tmp_path: Path) -> None:
     script = tmp_path / "page.py"
     script.write_text(python_of(page))
+    shutil.copy(MAPPING_SUITE, tmp_path)  # as the page about partitions says
     done = subprocess.run(
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_the_test_of_the_assets_page_passes(tmp_path: Path) -> None:
-    (tmp_path / "test_page.py").write_text(python_of("assets.md"))
+@pytest.mark.parametrize("page", ["assets.md", "partitions.md"])
+def test_the_tests_of_a_page_pass(page: str, tmp_path: Path) -> None:
+    (tmp_path / "test_page.py").write_text(python_of(page))
+    shutil.copy(MAPPING_SUITE, tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"],
         cwd=tmp_path,
@@ -54,4 +59,6 @@ def test_the_test_of_the_assets_page_passes(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) >= {"assets.md": 1, "partitions.md": 30}[page]

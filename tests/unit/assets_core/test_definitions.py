@@ -35,6 +35,7 @@ from partitions import (
     MappingError,
     MultiPartitions,
     Offset,
+    PerDimension,
     StaticPartitions,
     TimeOverlap,
 )
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from assets_core.authoring.definitions import Resolved
-    from partitions.definitions import Partitions
+    from partitions.definitions import PartitionIndex, Partitions
+    from partitions.mapped_set import MappedSet
     from partitions.mappings import PartitionMapping
 
 DAYS = DailyPartitions("2025-01-01", timezone="Europe/Berlin")
@@ -406,6 +408,18 @@ def test_many_problems_of_many_assets_are_all_listed() -> None:
     assert len(problems(*assets)) == 20
 
 
+class OwnMapping:
+    """As a user might write it: cut at the start without saying so."""
+
+    triggers = True
+
+    def text(self) -> str:
+        return "own"
+
+    def bind(self, upstream: PartitionIndex, downstream: PartitionIndex) -> MappedSet:
+        return LastN(2).bind(upstream, downstream)
+
+
 def deps_of_total(upstream: Partitions, mapping: PartitionMapping | None = None) -> str:
     @asset(name="up", partitions=upstream)
     def source() -> None: ...
@@ -430,6 +444,36 @@ def test_bounds_and_keys_that_decide_what_is_read_are_part_of_the_dependencies()
     longer = DailyPartitions("2025-01-02", end="2025-03-01")
     assert deps_of_total(DailyPartitions("2025-01-01"), week) != deps_of_total(longer, week)
     assert deps_of_total(DailyPartitions("2025-01-02"), week) == deps_of_total(longer, week)
+
+
+def test_bounds_count_inside_of_a_mapping_per_dimension_and_for_a_users_own() -> None:
+    regions = StaticPartitions(["eu", "us"])
+
+    def cells(start: str, end: str | None = None) -> MultiPartitions:
+        return MultiPartitions({"day": DailyPartitions(start, end=end), "region": regions})
+
+    week, whole = PerDimension({"day": LastN(7)}), PerDimension({"day": All()})
+    windows = PerDimension({"day": TimeOverlap()})
+    early, late, closed = (
+        cells("2025-01-01"),
+        cells("2025-01-02"),
+        cells("2025-01-02", "2025-03-01"),
+    )
+    assert deps_of_total(early, week) != deps_of_total(late, week)
+    assert deps_of_total(late, week) == deps_of_total(closed, week)
+    assert deps_of_total(late, whole) != deps_of_total(closed, whole)
+    assert deps_of_total(early, windows) == deps_of_total(closed, windows)
+    fewer = MultiPartitions(
+        {"day": DailyPartitions("2025-01-01"), "region": StaticPartitions(["eu"])}
+    )
+    assert deps_of_total(early, windows) != deps_of_total(fewer, windows), "all regions are read"
+
+    own = OwnMapping()
+    first, second = DailyPartitions("2025-01-01"), DailyPartitions("2025-01-02")
+    assert deps_of_total(first, own) != deps_of_total(second, own), "who knows what it reads there"
+    assert deps_of_total(second, own) == deps_of_total(
+        DailyPartitions("2025-01-02", end="2025-03-01"), own
+    )
 
 
 def test_bounds_are_no_matter_where_windows_decide_what_is_read() -> None:

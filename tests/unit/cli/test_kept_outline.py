@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
 
@@ -15,7 +16,10 @@ from partitions import (
     DailyPartitions,
     HourlyPartitions,
     LastN,
+    MappedSet,
     MultiPartitions,
+    PartitionIndex,
+    PerDimension,
     StaticPartitions,
 )
 
@@ -31,6 +35,19 @@ class OwnIOManager(DuckDBIOManager):
 
     def location(self, target: Target) -> str:
         return f"mine: {target.asset}"
+
+
+@dataclass(frozen=True)
+class OwnMapping:
+    """Lives in a module of the user's."""
+
+    triggers: ClassVar[bool] = True
+
+    def text(self) -> str:
+        return "own"
+
+    def bind(self, upstream: PartitionIndex, downstream: PartitionIndex) -> MappedSet:
+        return LastN(2).bind(upstream, downstream)
 
 
 def outline(manager: DuckDBIOManager) -> Outline:
@@ -71,6 +88,25 @@ def test_an_outline_comes_back_with_the_same_assets_targets_and_destinations() -
 
 def test_a_project_with_an_io_manager_of_its_own_keeps_none() -> None:
     assert packed(outline(OwnIOManager("shop.duckdb"))) == b""
+
+
+def test_a_project_with_a_mapping_of_its_own_keeps_none_also_inside_a_mapping_of_ours() -> None:
+    cells = MultiPartitions({"day": DAYS, "region": StaticPartitions(["eu"])})
+    for partitions, mapping in (
+        (DAYS, OwnMapping()),
+        (cells, PerDimension({"day": OwnMapping()})),
+    ):
+
+        @asset(partitions=partitions)
+        def one() -> pa.Table: ...
+
+        @asset(partitions=partitions, inputs={"some": Input(one, mapping=mapping)})
+        def two(some: pa.Table) -> pa.Table: ...
+
+        resolved = Definitions(
+            assets=[one, two], io_managers={"default": DuckDBIOManager("shop.duckdb")}
+        ).resolve()
+        assert packed(resolved.outline) == b""
 
 
 def test_bytes_that_name_a_function_to_call_are_refused() -> None:

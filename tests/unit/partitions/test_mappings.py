@@ -11,7 +11,7 @@ import pytest
 
 from partitions.definitions import SINGLE, DynamicPartitions, StaticPartitions
 from partitions.errors import MappingError
-from partitions.mapped_set import NOTHING, MappedSet
+from partitions.mapped_set import NOTHING, MappedSet, bind_mapping
 from partitions.mappings import (
     All,
     Identity,
@@ -277,7 +277,7 @@ def test_mappings_along_time_work_inside_the_lanes_of_a_product() -> None:
 
 def test_a_product_without_time_has_nothing_to_look_back_along() -> None:
     timeless = MultiPartitions({"region": REGIONS, "file": DynamicPartitions("files")})
-    with pytest.raises(MappingError, match="has none"):
+    with pytest.raises(MappingError, match="has no time windows"):
         bound(LastN(2), timeless, timeless)
 
 
@@ -484,6 +484,63 @@ def test_missing_must_be_as_long_as_the_downstream_index() -> None:
         MappedSet.from_intervals(
             "mine", index, index, lo=nothing, hi=nothing, missing=np.ones(3, dtype=np.bool_)
         )
+
+
+@pytest.mark.parametrize("name", ["lo", "hi", "missing"])
+def test_arrays_of_another_type_are_refused(name: str) -> None:
+    index = REGIONS.index(NOW)
+    nothing = np.zeros(2, dtype=np.int64)
+    arrays = {"lo": nothing, "hi": nothing, "missing": np.zeros(2, dtype=np.bool_)}
+    with pytest.raises(MappingError, match=f"{name} must be a numpy array of"):
+        MappedSet.from_intervals(
+            "mine", index, index, **{**arrays, name: arrays[name].astype(np.float64)}
+        )
+    with pytest.raises(MappingError, match=f"{name} must be a numpy array of .*, got list"):
+        MappedSet.from_intervals("mine", index, index, **{**arrays, name: [0, 0]})
+
+
+class Told(Broken):
+    """A user's mapping that returns or raises what it is told to."""
+
+    answer: ClassVar[object] = None
+
+    def bind(self, upstream: PartitionIndex, downstream: PartitionIndex) -> MappedSet:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer  # type: ignore[return-value]
+
+
+def told(mapped: object) -> PartitionMapping:
+    return type("Told", (Told,), {"answer": mapped, "__slots__": ()})((), ())  # type: ignore[no-any-return]
+
+
+def test_what_a_users_mapping_raises_is_said_with_its_line() -> None:
+    index = REGIONS.index(NOW)
+    with pytest.raises(
+        MappingError, match=r"Told raised KeyError in .*test_mappings\.py:"
+    ) as caught:
+        bind_mapping(told(KeyError("x")), index, index)
+    assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(MappingError, match=r"^mine$"):
+        bind_mapping(told(MappingError("mine")), index, index)
+
+
+def test_what_a_users_mapping_returns_must_be_over_the_indexes_that_it_got() -> None:
+    index, other = REGIONS.index(NOW), StaticPartitions(["de", "fr"]).index(NOW)
+    with pytest.raises(MappingError, match="returned NoneType, not a MappedSet"):
+        bind_mapping(told(None), index, index)
+    mapped = All().bind(index, index)
+    assert bind_mapping(told(mapped), index, index) is mapped
+    for sides in ((other, index), (index, other)):
+        with pytest.raises(MappingError, match="over other indexes"):
+            bind_mapping(told(mapped), *sides)
+
+
+def test_a_dimension_that_a_mapping_does_not_fit_is_named_with_both_definitions() -> None:
+    with pytest.raises(MappingError) as caught:
+        bound(PerDimension({"region": LastN(2)}), REGION_DAYS, REGION_DAYS)
+    assert caught.value.message.count(REGION_DAYS.describe()) == 2
+    assert "dimension 'region': last-n(2) can't map static: eu, us" in caught.value.message
 
 
 def test_all_mappings_fit_the_port() -> None:
