@@ -19,7 +19,6 @@ staged rows. No three-way MERGE statement: it scans the table.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,6 +42,7 @@ from io_managers.duckdb_commits import (
     make_tables,
     own_tables,
     qualified,
+    roll_back,
     save_commits,
     save_table,
     table_names,
@@ -91,7 +91,7 @@ def write_group(
         answers = _Transaction(bench, connection, path).write(members)
         connection.execute("commit")
     except BaseException:
-        _roll_back(connection)
+        roll_back(connection)
         raise
     return answers
 
@@ -500,11 +500,3 @@ def _selection(rows: pa.Table) -> tuple[str, tuple[str, ...]]:
         for name in rows.column_names
     ]
     return ", ".join(columns), untyped
-
-
-def _roll_back(connection: DuckDBPyConnection) -> None:
-    """End the transaction if DuckDB has not ended it itself; the error that led here is the one to tell."""
-    import duckdb  # noqa: PLC0415 - heavy
-
-    with suppress(duckdb.Error):
-        connection.execute("rollback")

@@ -8,6 +8,7 @@ A partition is blocked if it must read an upstream partition that has no data an
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, assert_never
@@ -101,7 +102,8 @@ def _refuse_changed_space(facts: Facts, key: str) -> None:
         raise SpaceChangedError(
             f"{key} was materialized with the partitions {before!r} and is now defined with {facts.graph.spec(key).partitions.space!r}; "
             "the rows of the old partitions would stay beside the new ones",
-            hint=f"restore the old definition of {key}, or give the asset a new name",
+            hint=f"restore the old definition of {key}, give the asset a new name,"
+            f" or remove its rows and begin anew: partita state restart {shlex.quote(key)}",
         )
 
 

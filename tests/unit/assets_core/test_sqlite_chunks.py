@@ -335,6 +335,8 @@ class TestWhenFoldingHappens:
         runs.store.close()
         older = apsw.Connection(str(path))
         older.execute("drop table state_chunk; drop table compaction")
+        older.execute("alter table asset drop column restarted_seq")
+        older.execute("alter table asset drop column restarted_at")
         older.execute("update meta set value = '1' where name = 'schema_version'")
         older.close()
         with SqliteStore(path) as store:
