@@ -3,6 +3,7 @@
     plan = (root ∪ transitive) ∩ scope − not due − in flight − blocked
 
 A transitive partition is planned only if the upstream that makes it so is planned as well: running it alone could change nothing.
+Otherwise it waits: it is neither run nor called fresh.
 A partition is blocked if it must read an upstream partition that has no data and that this plan does not make.
 """
 
@@ -120,6 +121,9 @@ def _plan_asset(
     can_run = wanted & own.due & ~own.in_flight
     blocked, blockers = _blocked(planning, bound, above, can_run)
     runs = can_run & (blocked == Blocked.NOT_BLOCKED)
+    left_out = scope & ~wanted & verdict.stale
+    # Stale by itself and not wanted: that's what a plan of what is missing does.
+    passed_over = left_out & verdict.root
     facts, key = planning.facts, verdict.asset
     index = facts.indexes[key]
     if runs.any():
@@ -131,7 +135,11 @@ def _plan_asset(
         blocked=tuple(_blocked_rows(facts, key, can_run, blocked, blockers)),
         not_due=PartitionSet.from_mask(index, wanted & ~own.due),
         in_flight=PartitionSet.from_mask(index, wanted & own.due & own.in_flight),
-        fresh=int(np.count_nonzero(scope) - np.count_nonzero(wanted)),
+        waiting=PartitionSet.from_mask(index, left_out & ~passed_over),
+        passed_over=PartitionSet.from_mask(index, passed_over),
+        fresh=int(
+            np.count_nonzero(scope) - np.count_nonzero(wanted) - np.count_nonzero(left_out)
+        ),
     )
 
 
