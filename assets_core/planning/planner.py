@@ -98,14 +98,19 @@ def plan_run(facts: Facts, request: PlanRequest) -> Plan:
 
 def _refuse_changed_space(facts: Facts, key: str) -> None:
     # Its table still holds rows of the old partitions, which no new partition would ever replace.
-    before = facts.state.other_spaces.get(key)
-    if before is not None:
-        raise SpaceChangedError(
-            f"{key} was materialized with the partitions {before!r} and is now defined with {facts.graph.spec(key).partitions.space!r}; "
-            "the rows of the old partitions would stay beside the new ones",
-            hint=f"restore the old definition of {key}, give the asset a new name,"
-            f" or remove its rows and begin anew: partita state restart {shlex.quote(key)}",
-        )
+    if key in facts.state.other_spaces:
+        raise space_changed(facts, key)
+
+
+def space_changed(facts: Facts, key: str) -> SpaceChangedError:
+    """The error for an asset that has state, but under another partition space than its definition's."""
+    before, now = facts.state.other_spaces[key], facts.graph.spec(key).partitions.space
+    return SpaceChangedError(
+        f"{key} was materialized with the partitions {before!r} and is now defined with {now!r}; "
+        "the rows of the old partitions would stay beside the new ones",
+        hint=f"restore the old definition of {key}, give the asset a new name,"
+        f" or remove its rows and begin anew: partita state restart {shlex.quote(key)}",
+    )
 
 
 def _plan_asset(
@@ -137,9 +142,7 @@ def _plan_asset(
         in_flight=PartitionSet.from_mask(index, wanted & own.due & own.in_flight),
         waiting=PartitionSet.from_mask(index, left_out & ~passed_over),
         passed_over=PartitionSet.from_mask(index, passed_over),
-        fresh=int(
-            np.count_nonzero(scope) - np.count_nonzero(wanted) - np.count_nonzero(left_out)
-        ),
+        fresh=int(np.count_nonzero(scope) - np.count_nonzero(wanted) - np.count_nonzero(left_out)),
     )
 
 
