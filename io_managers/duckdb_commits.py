@@ -8,6 +8,7 @@ partition's own rows. A partition is identified by its key, as the rows are; the
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,15 @@ def table_names(connection: DuckDBPyConnection) -> frozenset[str]:
     found = connection.execute(
         "select table_name from duckdb_tables() where database_name = $name and schema_name = 'main'"
         " union all select view_name from duckdb_views() where database_name = $name and schema_name = 'main'",
+        {"name": ATTACHED},
+    ).fetchall()
+    return frozenset(name for (name,) in found)
+
+
+def base_tables(connection: DuckDBPyConnection) -> frozenset[str]:
+    """The tables of the attached file, without views."""
+    found = connection.execute(
+        "select table_name from duckdb_tables() where database_name = $name and schema_name = 'main'",
         {"name": ATTACHED},
     ).fetchall()
     return frozenset(name for (name,) in found)
@@ -189,3 +199,11 @@ def save_commits(
             f"delete from {COMMITS} old using new_commits new where old.asset = new.asset and old.key = new.key"
         )
         connection.execute(f"insert into {COMMITS} by name select * from new_commits")
+
+
+def roll_back(connection: DuckDBPyConnection) -> None:
+    """End the transaction if DuckDB has not ended it itself; the error that led here is the one to tell."""
+    import duckdb  # noqa: PLC0415 - heavy
+
+    with suppress(duckdb.Error):
+        connection.execute("rollback")

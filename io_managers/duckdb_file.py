@@ -31,6 +31,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import stat
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -308,7 +309,7 @@ class DatabaseFile:
         if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             return IOManagerError(
                 f"{self.path} can't be {what}: there is no folder {folder}",
-                hint=f"make it with: mkdir -p '{folder}', or correct the path of the DuckDBIOManager",
+                hint=f"make it with: mkdir -p {shlex.quote(str(folder))}, or correct the path of the DuckDBIOManager",
             )
         return IOManagerError(
             f"{self.path} can't be {what}: {error.strerror or error}",

@@ -189,6 +189,24 @@ class DuckDBIOManager:
         remove_stage(self._stage, token)
         sweep_scratch(self._stage)
 
+    def remove(self, target: Target) -> None:
+        """Drop the asset's table and forget its commits, in one transaction; a table that is not ours stays."""
+        if not self._file.exists():
+            return
+        import duckdb  # noqa: PLC0415 - heavy
+
+        from io_managers.duckdb_removal import remove_asset  # noqa: PLC0415 - see the module's first lines
+
+        try:
+            with self._file.writing({target.asset}) as connection:
+                remove_asset(connection, target.asset)
+        except duckdb.Error as error:
+            raise IOManagerError(
+                f"{self.location(target)} can't be removed: {first_line(error)}"
+            ) from error
+        finally:
+            self._seen = (None, None)
+
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
         """Compare tokens, unless file and state are as they were compared last; then one stat answers, and DuckDB is not even imported.
 

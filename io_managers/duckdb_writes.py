@@ -19,7 +19,6 @@ staged rows. No three-way MERGE statement: it scans the table.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,6 +43,7 @@ from io_managers.duckdb_commits import (
     make_tables,
     own_tables,
     qualified,
+    roll_back,
     save_commits,
     save_table,
     table_names,
@@ -94,7 +94,7 @@ def write_group(
         connection.execute("commit")
         failpoint("publish.duckdb.committed")
     except BaseException:
-        _roll_back(connection)
+        roll_back(connection)
         raise
     return answers
 
@@ -503,11 +503,3 @@ def _selection(rows: pa.Table) -> tuple[str, tuple[str, ...]]:
         for name in rows.column_names
     ]
     return ", ".join(columns), untyped
-
-
-def _roll_back(connection: DuckDBPyConnection) -> None:
-    """End the transaction if DuckDB has not ended it itself; the error that led here is the one to tell."""
-    import duckdb  # noqa: PLC0415 - heavy
-
-    with suppress(duckdb.Error):
-        connection.execute("rollback")

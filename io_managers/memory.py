@@ -116,6 +116,10 @@ class MemoryIOManager:
     def discard_leftovers(self, token: str, target: Target) -> None:
         """Nothing to do: what was staged died with its process."""
 
+    def remove(self, target: Target) -> None:
+        """Forget the asset."""
+        self._assets.pop(target.asset, None)
+
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
         """Everything that this process has not written itself."""
         asset = self._assets.get(target.asset)

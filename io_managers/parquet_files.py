@@ -173,6 +173,12 @@ class ParquetIOManager:
         remove_stage(self._stage, token)
         sweep_scratch(self._stage)
 
+    def remove(self, target: Target) -> None:
+        """Remove the asset's folder: all partitions in one act. Refused if a file in it is not the asset's."""
+        from io_managers.parquet_removal import remove_asset  # noqa: PLC0415 - see the module's first lines
+
+        remove_asset(self.root, self._stage, target.asset)
+
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
         """Partitions without a file, or whose footer has another token: one stat each while files and state are as compared last.
 

@@ -91,5 +91,10 @@ def write_note(root: str, asset: str, note: Note) -> None:
         fresh.replace(path)
 
 
+def forget_note(root: str, asset: str) -> None:
+    """Remove the note of an asset, if there is one."""
+    Path(_path(root, asset)).unlink(missing_ok=True)
+
+
 def _path(root: str, asset: str) -> str:
     return str(Path(root, STAGE, _FOLDER, path_segment(asset)))

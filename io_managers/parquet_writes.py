@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ class ParquetWriter:
             )
             raise IOManagerError(
                 f"{self._root} can't be written: {what}",
-                hint=f"make it with: mkdir -p '{parent}', or correct the path of the ParquetIOManager",
+                hint=f"make it with: mkdir -p {shlex.quote(str(parent))}, or correct the path of the ParquetIOManager",
             ) from error
         except OSError as error:
             raise IOManagerError(

@@ -119,7 +119,7 @@ def parse_cron(text: str) -> CronRule:
     if len(fields) != len(_FIELDS):
         nickname = _NICKNAMES.get(text.strip().lower())
         raise PartitionDefinitionError(
-            f"cron expression {text!r} has {len(fields)} fields, not 5: {', '.join(_FIELDS)}",
+            f"cron expression {text!r} has {len(fields)} field{'' if len(fields) == 1 else 's'}, not 5: {', '.join(_FIELDS)}",
             hint=f'write "{nickname}"'
             if nickname
             else 'a daily tick at 02:15 is written "15 2 * * *"',
@@ -157,7 +157,7 @@ def _bad_field(fields: list[str], number: int) -> PartitionDefinitionError:
     indent = len(" ".join(fields[:number])) + (1 if number else 0)
     marks = " " * indent + "^" * len(fields[number])
     return PartitionDefinitionError(
-        f"cron expression {line!r}: {fields[number]!r} is not a {_FIELDS[number]}\n  {line}\n  {marks}",
+        f"cron expression {line!r}: {fields[number]!r} can't be the {_FIELDS[number]}\n  {line}\n  {marks}",
         hint=f"allowed are *, {_ALLOWED[number]}, lists a,b, ranges a-b and steps /n",
     )
 

@@ -284,7 +284,7 @@ def key_problem(key: object) -> str | None:
     (None, 'it has white space at an end')
     """
     if not isinstance(key, str):
-        return f"it is a {type(key).__name__}, not text"
+        return f"it is of type {type(key).__name__}, not text"
     if not key:
         return "it is empty"
     if len(key) > MAX_KEY_LENGTH:

@@ -8,7 +8,7 @@ midnight is skipped it begins at the end of the gap, as daily partitions do.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -67,10 +67,11 @@ def read_period(text: str, zone: str, now: datetime) -> Period | None:
     if text == "now":
         return Period(seconds_of(now), seconds_of(now) + 1)
     if text in _WORDS:
-        return _day(local + timedelta(days=_WORDS[text]), zone)
+        # No key is written like this, so that nobody is told what keys look like who asked for a day without partitions.
+        return replace(_day(local + timedelta(days=_WORDS[text]), zone), looks_like=None)
     relative = _RELATIVE.fullmatch(text)
     if relative is not None:
-        return _relative(text, relative, zone, now, local)
+        return replace(_relative(text, relative, zone, now, local), looks_like=None)
     absolute = _ABSOLUTE.fullmatch(text)
     return None if absolute is None else _absolute(text, absolute, zone)
 

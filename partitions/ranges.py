@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from partitions.definitions import PartitionIndex
 
 _COUNT: Final = re.compile(r"\s*\((\d+)\)$", re.ASCII)
+_TWO_DOTS: Final = re.compile(r"(?<!\.)\.\.(?![.<])")
 _LATEST: Final = re.compile(r"latest(?::(.*))?", re.DOTALL)
 _OPERATOR: Final = re.compile(r"\.\.\.|\.\.<")
 _EXAMPLES: Final = (
@@ -322,6 +323,8 @@ class _Reader:
             self._fail(error.message, piece, error.hint)
         if period is None:
             hint = _EXAMPLES
+            if _TWO_DOTS.search(piece.text):
+                hint = f"a range has three dots: type {_TWO_DOTS.sub('...', piece.text)}"
             if self.index.kind is PartitionKind.MULTI:
                 names = (name for name, _ in self.index.dimension_indexes)
                 hint = f"parts are {'|'.join(names)}; {_EXAMPLES}"

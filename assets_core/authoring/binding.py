@@ -182,6 +182,14 @@ def _signature(
     function: Callable[..., object], subject: str, problems: list[DefinitionError]
 ) -> list[inspect.Parameter]:
     plain = plain_function(function)
+    if inspect.isclass(plain):
+        problems.append(
+            DefinitionError(
+                f"{subject} is a class; Partita calls functions, and stores what they return",
+                hint="decorate a function that returns rows",
+            )
+        )
+        return []
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
         problems.append(
             DefinitionError(

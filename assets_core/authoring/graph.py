@@ -167,6 +167,9 @@ def _networkx() -> _Networkx:
 def hint_for(name: str, known: Iterable[str]) -> str:
     """What to say to someone who asked for an unknown asset: the nearest names, else some that there are."""
     listed = list(known)
+    asset, at, key = name.partition("@")
+    if at and asset in listed:
+        return f"the asset is {asset}; its partition is a word of its own where several may be named ({asset} {key}), and explained by: partita explain {name}"
     near = nearest(name, listed)
     if near:
         return f"did you mean {' or '.join(near)}?"

@@ -40,7 +40,7 @@ def name_problem(name: object) -> str | None:
     (None, 'it has white space in it')
     """
     if not isinstance(name, str):
-        return f"it is a {type(name).__name__}, not text"
+        return f"it is of type {type(name).__name__}, not text"
     if not name:
         return "it is empty"
     if len(name) > MAX_NAME_LENGTH:

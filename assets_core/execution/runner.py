@@ -423,7 +423,9 @@ class _Flight:
                 self._state.succeeded(
                     attempt.asset, attempt.slots, answer.data_seqs, has_data=bool(receipts)
                 )
-                told = f"succeeded: {rows} rows" + (f", {dropped} dropped" if dropped else "")
+                told = f"succeeded: {rows} row{'' if rows == 1 else 's'}" + (
+                    f", {dropped} dropped" if dropped else ""
+                )
                 self._write_log(self._name(attempt), told)
                 keys = self._keys(attempt)
                 self._tell(StepSucceeded(attempt.asset, keys, rows, done.seconds, checks, dropped))

@@ -198,6 +198,15 @@ class IOManager(Protocol):
         """Remove whatever an attempt with this token left staged; a crashed process can't do it itself."""
         ...
 
+    def remove(self, target: Target) -> None:
+        """Remove every row, file and commit of the asset for good; nothing happens if there is nothing, and nothing is made.
+
+        The asset is then as if it had never been written, whatever its partitions were. Each partition goes whole: killed in between,
+        what is not there any more is `lost`, and what is there carries its token; calling it again removes the rest. Raises
+        IOManagerError if something is in the way that is not the asset's.
+        """
+        ...
+
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
         """Ids that the state believes visible and that the destination no longer has, or has under another token."""
         ...

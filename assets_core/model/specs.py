@@ -154,6 +154,17 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "backoff", _choice(Backoff, self.backoff, "backoff"))
+        if type(self.max_attempts) is not int:
+            raise DefinitionError(
+                f"RetryPolicy(max_attempts={self.max_attempts!r}) is not a whole number",
+                hint="write RetryPolicy(max_attempts=3)",
+            )
+        for name in ("delay", "max_delay"):
+            if not isinstance(getattr(self, name), timedelta):
+                raise DefinitionError(
+                    f"RetryPolicy({name}={getattr(self, name)!r}) is not a timedelta",
+                    hint=f"write RetryPolicy({name}=timedelta(seconds=30))",
+                )
         if self.max_attempts < 1:
             raise DefinitionError(
                 f"RetryPolicy(max_attempts={self.max_attempts}): the first try counts",
@@ -161,9 +172,9 @@ class RetryPolicy:
             )
         if self.delay < timedelta(0) or self.max_delay < timedelta(0):
             raise DefinitionError("RetryPolicy delays can't be negative")
-        if not 0 <= self.jitter <= 1:
+        if not isinstance(self.jitter, int | float) or not 0 <= self.jitter <= 1:
             raise DefinitionError(
-                f"RetryPolicy(jitter={self.jitter}) is a share of the pause, between 0 and 1"
+                f"RetryPolicy(jitter={self.jitter!r}) is a share of the pause, between 0 and 1"
             )
 
     def pause_after(self, attempt: int, *, spread: float) -> timedelta:

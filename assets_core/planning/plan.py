@@ -71,7 +71,9 @@ class AssetPlan:
     """One asset's part of a plan.
 
     `partitions` is the union of the rows: what would run. `fresh` counts the partitions in scope that need nothing. `not_due` and
-    `in_flight` are stale partitions left out because their window isn't closed yet, or because a live run works on them.
+    `in_flight` are stale partitions left out because their window isn't closed yet, or because a live run works on them; `waiting`
+    those that are stale only because of what they read, which this plan does not run; `passed_over` those that are stale, but not
+    missing, in a plan of what is missing. All of these sets are disjoint, and none of their partitions counts as fresh.
     """
 
     asset: str
@@ -80,6 +82,8 @@ class AssetPlan:
     blocked: tuple[BlockedRow, ...]
     not_due: PartitionSet
     in_flight: PartitionSet
+    waiting: PartitionSet
+    passed_over: PartitionSet
     fresh: int
 
     @property
@@ -100,6 +104,8 @@ class AssetPlan:
             "blocked": [row.as_json() for row in self.blocked],
             "not_due": _set_as_json(self.not_due),
             "in_flight": _set_as_json(self.in_flight),
+            "waiting": _set_as_json(self.waiting),
+            "passed_over": _set_as_json(self.passed_over),
             "fresh": self.fresh,
         }
 

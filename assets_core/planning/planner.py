@@ -3,11 +3,13 @@
     plan = (root ∪ transitive) ∩ scope − not due − in flight − blocked
 
 A transitive partition is planned only if the upstream that makes it so is planned as well: running it alone could change nothing.
+Otherwise it waits: it is neither run nor called fresh.
 A partition is blocked if it must read an upstream partition that has no data and that this plan does not make.
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, assert_never
@@ -96,13 +98,19 @@ def plan_run(facts: Facts, request: PlanRequest) -> Plan:
 
 def _refuse_changed_space(facts: Facts, key: str) -> None:
     # Its table still holds rows of the old partitions, which no new partition would ever replace.
-    before = facts.state.other_spaces.get(key)
-    if before is not None:
-        raise SpaceChangedError(
-            f"{key} was materialized with the partitions {before!r} and is now defined with {facts.graph.spec(key).partitions.space!r}; "
-            "the rows of the old partitions would stay beside the new ones",
-            hint=f"restore the old definition of {key}, or give the asset a new name",
-        )
+    if key in facts.state.other_spaces:
+        raise space_changed(facts, key)
+
+
+def space_changed(facts: Facts, key: str) -> SpaceChangedError:
+    """The error for an asset that has state, but under another partition space than its definition's."""
+    before, now = facts.state.other_spaces[key], facts.graph.spec(key).partitions.space
+    return SpaceChangedError(
+        f"{key} was materialized with the partitions {before!r} and is now defined with {now!r}; "
+        "the rows of the old partitions would stay beside the new ones",
+        hint=f"restore the old definition of {key}, give the asset a new name,"
+        f" or remove its rows and begin anew: partita state restart {shlex.quote(key)}",
+    )
 
 
 def _plan_asset(
@@ -118,6 +126,9 @@ def _plan_asset(
     can_run = wanted & own.due & ~own.in_flight
     blocked, blockers = _blocked(planning, bound, above, can_run)
     runs = can_run & (blocked == Blocked.NOT_BLOCKED)
+    left_out = scope & ~wanted & verdict.stale
+    # Stale by itself and not wanted: that's what a plan of what is missing does.
+    passed_over = left_out & verdict.root
     facts, key = planning.facts, verdict.asset
     index = facts.indexes[key]
     if runs.any():
@@ -129,7 +140,9 @@ def _plan_asset(
         blocked=tuple(_blocked_rows(facts, key, can_run, blocked, blockers)),
         not_due=PartitionSet.from_mask(index, wanted & ~own.due),
         in_flight=PartitionSet.from_mask(index, wanted & own.due & own.in_flight),
-        fresh=int(np.count_nonzero(scope) - np.count_nonzero(wanted)),
+        waiting=PartitionSet.from_mask(index, left_out & ~passed_over),
+        passed_over=PartitionSet.from_mask(index, passed_over),
+        fresh=int(np.count_nonzero(scope) - np.count_nonzero(wanted) - np.count_nonzero(left_out)),
     )
 
 

@@ -193,10 +193,18 @@ delete from state_chunk;
 update compaction set seq = 0, version = version + 1, at = null;
 """
 
+_RESTARTS = """
+-- What was recorded of an asset before its state began anew keeps its rows, but is nobody's state any more: restarted_seq is then the
+-- seq at which that happened, and the space has an end that no partition definition gives it, so that (key, space) is free again.
+alter table asset add column restarted_seq integer;
+alter table asset add column restarted_at integer;
+"""
+
 MIGRATIONS = (
     Migration(1, "log of materializations, runs and their steps", _LOG_AND_RUNS),
     Migration(2, "chunks of columns, so that loading state does not walk the log", _CHUNKS),
     Migration(3, "how late and from what a partition was made", _HORIZONS_AND_CONSUMPTION),
+    Migration(4, "assets whose state began anew", _RESTARTS),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

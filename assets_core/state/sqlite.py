@@ -182,6 +182,16 @@ class SqliteStore:
             sqlite_log.mark_partitions(cursor, asset, partition_ids, instant_to_int(now))
         self._fold_if_due(now)
 
+    def spaces(self, asset: str) -> Mapping[str, int]:
+        """How many partitions are on record of an asset, by partition space; linear in the asset's log."""
+        with self._database.read() as cursor:
+            return sqlite_log.read_spaces(cursor, asset)
+
+    def restart(self, asset: str, now: datetime) -> int:
+        """Let the state of an asset begin anew. Raises StoreError while a step of a running run works on it."""
+        with self._database.write() as cursor:
+            return sqlite_log.restart_asset(cursor, asset, instant_to_int(now))
+
     def start_run(self, run: RunRecord) -> None:
         """Insert a run with status RUNNING, whatever its record says. Raises StoreError if the id is taken."""
         with self._database.write() as cursor:

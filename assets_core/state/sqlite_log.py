@@ -45,8 +45,18 @@ select id, ?3, ?4 from asset where key = ?1 and space = ?2 on conflict do nothin
 
 _OTHER_SPACE = """
 select space from asset
-where key = ? and space <> ? and exists (select 1 from materialization where asset_id = asset.id)
+where key = ? and space <> ? and restarted_seq is null
+and exists (select 1 from materialization where asset_id = asset.id)
 order by id desc limit 1"""
+_SPACES = """
+select asset.space, count(distinct partition_id) from asset join materialization on asset_id = asset.id
+where asset.key = ? and asset.restarted_seq is null group by asset.id order by asset.id"""
+_WORKING_STEP = """
+select step.id from step join run on run.number = step.run
+where step.asset = ? and step.status = 'running' and run.status = 'running' limit 1"""
+_RETIRE = """
+update asset set restarted_seq = ?2, restarted_at = ?3, space = space || ' until ' || ?2
+where key = ?1 and restarted_seq is null and exists (select 1 from materialization where asset_id = asset.id)"""
 _STATE_ID = "select coalesce(max(value), '') from meta where name = 'state_id'"
 _IN_FLIGHT = """
 select asset_id, partitions from step
@@ -314,6 +324,32 @@ def read_history(
         failed_at=None if failed_at is None else int_to_instant(failed_at),
         failure=failure,
     )
+
+
+def read_spaces(cursor: apsw.Cursor, asset: str) -> dict[str, int]:
+    """Partitions on record by partition space, in the order in which these were first used."""
+    return dict(cursor.execute(_SPACES, (asset,)))
+
+
+def restart_asset(cursor: apsw.Cursor, asset: str, at: int) -> int:
+    """Retire what is recorded of an asset; answers of how many partitions that was. Raises StoreError while a step works on it.
+
+    The retired rows keep their log, their versions and their chunks, and a new row takes the place under a new id: so data_seq begins
+    anew as well, and whatever read the old rows becomes stale when there are new ones, even equal ones. That costs a seq, so that
+    whoever compares the counter with an earlier one sees that the state moved.
+    """
+    working = cursor.execute(_WORKING_STEP, (asset,)).fetchone()
+    if working is not None:
+        raise StoreError(
+            f"{asset}: step {working[0]} is working on it, so its state can't begin anew; nothing was changed.",
+            hint="Wait for the run to end: partita runs list",
+        )
+    count = sum(read_spaces(cursor, asset).values())
+    if count:
+        seq = committed_seq(cursor) + 1
+        cursor.execute(_RETIRE, (asset, seq, at))
+        cursor.execute(_SET_COUNTER, (seq,))
+    return count
 
 
 def mark_partitions(

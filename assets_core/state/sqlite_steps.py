@@ -46,7 +46,8 @@ _RUNNING_PARTITIONS = (
 _CLAIMED_ASSET = """
 select code.asset_id from version code join version deps on deps.asset_id = code.asset_id
 join asset on asset.id = code.asset_id
-where code.id = ? and code.kind = 'code' and deps.id = ? and deps.kind = 'deps' and asset.key = ?"""
+where code.id = ? and code.kind = 'code' and deps.id = ? and deps.kind = 'deps' and asset.key = ?
+and asset.restarted_seq is null"""
 _ADD_CLAIMED = """
 insert into step (id, run, asset, asset_id, partitions, status, attempt, epoch, token,
                   read_seq, code_id, deps_id, started_at, horizons)

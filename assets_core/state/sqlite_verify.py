@@ -9,6 +9,7 @@ Functions run inside a read transaction of the caller and take its cursor. The l
     mark       only over a success
     versions   a code and a deps version of the row's own asset
     step       a success or mark belongs to a step that succeeded, a failure to one that failed, and the other way round
+    restart    not beyond the counter, and nothing is logged of the retired asset after it
     chunks     not beyond the counter; what the log up to the watermark says, and nothing else
 """
 
@@ -57,6 +58,10 @@ _LOG_OF_ASSET = (
 )
 _VERSIONS = "select id, kind from version where asset_id = ?"
 _HIGHEST = "select coalesce(max(seq), 0) from materialization"
+_LAST_RESTART = "select coalesce(max(restarted_seq), 0) from asset"
+_LOG_OF_RETIRED = """
+select asset.key, count(*), min(materialization.seq) from materialization join asset on asset.id = materialization.asset_id
+where materialization.seq >= asset.restarted_seq group by asset.id"""
 _ENDED_WITHOUT_LOG = """
 select count(*), min(id) from step
 where status in ('succeeded', 'failed') and asset_id is not null and id not in (select step_id from materialization)"""
@@ -84,6 +89,7 @@ def find_problems(cursor: apsw.Cursor) -> list[StateProblem]:
         for table, parent, count in cursor.execute(_REFERENCES).fetchall()
     ]
     problems.extend(_of_counters(cursor))
+    problems.extend(_of_restarts(cursor))
     problems.extend(_of_steps(cursor))
     assets: list[tuple[Any, ...]] = cursor.execute(_ASSETS).fetchall()
     for asset_id, key in assets:
@@ -108,6 +114,17 @@ def _of_counters(cursor: apsw.Cursor) -> Iterator[StateProblem]:
     if watermark > counter:
         message = f"chunks claim to hold the log up to seq {watermark}, but the counter stands at {counter}"
         yield StateProblem(ProblemKind.CHUNK, None, message)
+
+
+def _of_restarts(cursor: apsw.Cursor) -> Iterator[StateProblem]:
+    counter, last = committed_seq(cursor), cursor.execute(_LAST_RESTART).get
+    if last > counter:
+        message = f"an asset began anew at seq {last}, but the counter stands at {counter}"
+        yield StateProblem(ProblemKind.LOG, None, message)
+    retired: list[tuple[Any, ...]] = cursor.execute(_LOG_OF_RETIRED).fetchall()
+    for key, count, example in retired:
+        message = f"{count} log rows belong to what it was before it began anew, and are newer (seq {example})"
+        yield StateProblem(ProblemKind.LOG, key, message)
 
 
 def _of_steps(cursor: apsw.Cursor) -> Iterator[StateProblem]:

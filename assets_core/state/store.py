@@ -138,6 +138,19 @@ class StateStore(Protocol):
         """
         ...
 
+    def spaces(self, asset: str) -> Mapping[str, int]:
+        """How many partitions are on record of an asset, by partition space, in the order in which these were first used."""
+        ...
+
+    def restart(self, asset: str, now: datetime) -> int:
+        """Let the state of an asset begin anew: what is recorded of it, in any partition space, counts no more.
+
+        Answers of how many partitions that was; 0 if there is nothing, and then nothing changes. Its partitions are as if they had
+        never been tried, and their next success counts as changed data, whatever its data version: readers of the old rows become
+        stale. The counter moves. Runs, steps, attempts and checks stay. Raises StoreError while a step of a running run works on it.
+        """
+        ...
+
     def start_run(self, run: RunRecord) -> None:
         """Insert a run with status RUNNING."""
         ...

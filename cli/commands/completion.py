@@ -16,10 +16,14 @@ SHELLS = ("bash", "zsh", "fish")
 def command(ctx: click.Context, shell: str) -> int:
     """Print the completion script of a shell.
 
-    For bash: partita completion bash > ~/.local/share/bash-completion/completions/partita. For zsh: source it in ~/.zshrc. For
-    fish: into ~/.config/fish/completions/partita.fish. Asset names come from the last time the project was loaded; completing
-    imports none of your modules.
-    """
+    Asset names come from the last time the project was loaded; completing imports none of your modules.
+
+    \b
+    bash: partita completion bash > \\
+            ~/.local/share/bash-completion/completions/partita
+    zsh:  partita completion zsh > ~/.partita.zsh, and source that in ~/.zshrc
+    fish: partita completion fish > ~/.config/fish/completions/partita.fish
+    """  # noqa: D301 - the backspace is click's mark for lines that stay as they are
     from click.shell_completion import get_completion_class  # noqa: PLC0415
 
     kind = get_completion_class(shell)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assets_core.planning.planner import space_changed
 from assets_core.planning.reasons import Reason
 from assets_core.planning.staleness import judge
 from cli.render.statuses import CONDITIONS, AssetStatus, Condition
@@ -68,4 +69,13 @@ def _status(facts: Facts, store: StateStore, verdict: Staleness) -> AssetStatus:
         last_at=last_at,
         last_run=last_run,
         lost=(lost.describe() if lost.first() else "its rows") if lost else "",
+        reads=bool(spec.dependencies),
+        redefined=_redefined(facts, verdict.asset),
     )
+
+
+def _redefined(facts: Facts, asset: str) -> tuple[str, str] | None:
+    if asset not in facts.state.other_spaces:
+        return None
+    error = space_changed(facts, asset)
+    return error.message, error.hint or ""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from assets_core.model.errors import UserCodeError
 from cli import __version__
 from cli.commands.options import PartitaCommand, Settings, open_project
 from cli.render.doctor import Finding, Health, doctor_report
@@ -107,7 +109,8 @@ def _state(project: Project) -> Iterator[Finding]:
             "state",
             Health.PROBLEM,
             f"{path} is damaged: {damage[0]}",
-            f"move it away and run partita materialize: everything is made again, the tables stay in place\nmv {path} {path}.damaged",
+            f"move it away and run partita materialize: everything is made again, the tables stay in place\n"
+            f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}",
         )
         return
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
@@ -160,18 +163,25 @@ def _destinations(project: Project) -> Iterator[Finding]:
 def _data(project: Project) -> Iterator[Finding]:
     from datetime import UTC, datetime  # noqa: PLC0415
 
+    from assets_core.planning.planner import space_changed  # noqa: PLC0415
     from cli.commands.conditions import statuses_of  # noqa: PLC0415
+    from cli.render.statuses import again_command  # noqa: PLC0415
 
     facts = project.facts(datetime.now(UTC))
+    redefined = [
+        space_changed(facts, key) for key in facts.graph.order if key in facts.state.other_spaces
+    ]
+    for error in redefined:
+        yield _problem("data", error)
     lost = [one for one in statuses_of(facts, project.store, facts.graph.order) if one.lost]
     for status in lost:
         yield Finding(
             "data",
             Health.PROBLEM,
             f"{status.asset} was materialized, but {project.location_of(status.asset)} no longer has {status.lost}",
-            f"partita materialize {status.asset}",
+            again_command(status.asset, reads=bool(facts.graph.upstream(status.asset))),
         )
-    if not lost:
+    if not lost and not redefined:
         yield Finding("data", Health.FINE, "everything that was materialized is where it was put")
 
 
@@ -187,4 +197,9 @@ def _guarded(subject: str, examine: Callable[[], Iterator[Finding]]) -> Iterator
 
 
 def _problem(subject: str, error: PartitaError) -> Finding:
-    return Finding(subject, Health.PROBLEM, error.message, error.hint)
+    hint = error.hint
+    if isinstance(error, UserCodeError) and error.frames:
+        hint = (
+            f"{hint}\npartita list shows the frames" if hint else "partita list shows the frames"
+        )
+    return Finding(subject, Health.PROBLEM, error.message, hint)

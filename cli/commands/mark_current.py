@@ -39,6 +39,7 @@ def command(
     """
     from assets_core.execution.facts import versions_of  # noqa: PLC0415 - loads numpy
     from cli.commands.request import Words, read_request  # noqa: PLC0415
+    from cli.render.runs import waiting_line  # noqa: PLC0415
     from cli.render.statuses import accepted_report  # noqa: PLC0415
 
     if not words:
@@ -52,7 +53,9 @@ def command(
     request = read_request(facts, Words(words, partitions))
     accepted = _acceptable(facts, request)
     if accepted and not dry_run:
-        with project.lock.acquire("mark-current", wait=True):
+        with project.lock.acquire(
+            "mark-current", wait=True, on_wait=lambda holder: printer.note(waiting_line(holder))
+        ):
             specs = facts.graph.specs
             project.store.register(versions_of(specs[key]) for key in accepted)
             for key, chosen in accepted.items():

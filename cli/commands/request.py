@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from assets_core.planning.staleness import Facts
     from partitions.sets import PartitionSet
 
-_SURELY_A_RANGE: Final = re.compile(r"""^[-"\d]|\.\.\.|\.\.<|^(latest|first|last):|\|""")
+_SURELY_A_RANGE: Final = re.compile(
+    r"""^[-"\d]|\.\.\.|\.\.<|^(latest|first|last):|^(today|yesterday|tomorrow)$|\|"""
+)
 _OPERATORS: Final = frozenset({"and", "or", "not"})
 
 

@@ -33,7 +33,7 @@ from cli.render.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USA
 from cli.render.plans import plan_summary, span_records
 from cli.render.progress import RunProgress, nothing_report, run_report
 from cli.render.report import Output
-from cli.render.text import Span, Style, line
+from cli.render.runs import recovered_line, waiting_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from assets_core.execution.events import RunSummary
     from assets_core.model.records import RunKind
     from assets_core.planning.planner import Mode
-    from assets_core.state.locks import LockHolder
     from cli.commands.planning import Planned
     from cli.commands.request import Words
     from cli.project import Project
@@ -84,10 +83,11 @@ class _Job:
             return self._nothing_to_do(planned)
         make_state_folder(project.location.folder)
         run_id = secrets.token_hex(5)
-        with project.lock.acquire(run_id, wait=True, on_wait=self._waiting):
+        with project.lock.acquire(
+            run_id, wait=True, on_wait=lambda holder: self.printer.note(waiting_line(holder))
+        ):
             for crashed in recover(project.resolved.outline, project.store, datetime.now(UTC)):
-                told = f"run {crashed.id}, which was cut off; what it had published is kept"
-                self.printer.note(line(Span("recovered: ", Style.YELLOW), told))
+                self.printer.note(recovered_line(crashed.id))
             intern_partition_keys(project.resolved.outline, project.store)
             planned = self._plan()
             if not planned.plan.size:
@@ -159,14 +159,6 @@ class _Job:
         self.printer.report(
             run_report(self.order.command, summary, progress.tallies, locations, spans=spans)
         )
-
-    def _waiting(self, holder: LockHolder | None) -> None:
-        who = (
-            "another process"
-            if holder is None
-            else f"run {holder.run_id} (process {holder.process_id})"
-        )
-        self.printer.note(f"waiting for {who}, which works on this project, to finish")
 
 
 def _exit_code(summary: RunSummary) -> int:

@@ -93,8 +93,23 @@ def show_logs(settings: Settings, run: str, step: str | None) -> int:
     lines = [_parsed(one) for one in project.logs.read(record.id, record.started_at)]
     if step is not None:
         lines = [one for one in lines if _belongs(one["step"], step_word(step))]
+        if not lines:
+            _require_step(project, record, step)
     printer.report(log_report(record.id, lines))
     return 0
+
+
+def _require_step(project: Project, record: RunRecord, name: str) -> None:
+    """Raise SelectionError if the run had nothing to do with the asset that `name` begins with."""
+    from assets_core.authoring.graph import hint_for  # noqa: PLC0415
+    from assets_core.model.errors import SelectionError  # noqa: PLC0415
+
+    asset = name.partition("@")[0]
+    known = dict.fromkeys(step.asset for step in project.store.steps(record.id))
+    if asset not in known:
+        raise SelectionError(
+            f"run {record.id} has no step of {asset!r}", hint=hint_for(asset, known)
+        )
 
 
 def _find(project: Project, given: str) -> RunRecord:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.commands.options import PartitaGroup, Settings, open_project
+from cli.commands.options import (
+    TOKEN,
+    HintedUsageError,
+    PartitaGroup,
+    Settings,
+    complete_assets,
+    open_project,
+)
 from cli.render.errors import EXIT_DONE, EXIT_FAILED
-from cli.render.state_file import compacted_report, verified_report
+from cli.render.state_file import (
+    Restart,
+    compacted_report,
+    restart_lines,
+    restart_report,
+    verified_report,
+)
+
+if TYPE_CHECKING:
+    from cli.project import Project
+    from cli.render.printer import Printer
 
 
 @click.group("state", cls=PartitaGroup)
 def command() -> None:
-    """Verify and compact the state."""
+    """Verify and compact the state, or let that of an asset begin anew."""
 
 
 @command.command("verify")
@@ -41,3 +60,66 @@ def compact(settings: Settings, *, rebuild: bool) -> int:
     done = open_project(settings).store.compact(datetime.now(UTC), rebuild=rebuild)
     printer.report(compacted_report(done.rows, done.chunks))
     return EXIT_DONE
+
+
+@command.command("restart")
+@click.argument("asset", metavar="ASSET", type=TOKEN, shell_complete=complete_assets)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
+@click.pass_obj
+def restart(settings: Settings, asset: str, *, yes: bool, dry_run: bool) -> int:
+    """Remove an asset's rows for good and let its state begin anew.
+
+    The next plan then says of all its partitions that they were never materialized. For an asset whose partitions were redefined, or
+    whose rows are to be made from nothing. What reads it becomes stale once it is made again. Cut off midway, type it again.
+    """
+    printer = settings.printer()
+    project = open_project(settings)
+    found = _restart_of(project, asset, dry_run=dry_run)
+    if not dry_run:
+        if not yes and not _is_agreed(printer, found):
+            return EXIT_FAILED
+        _carry_out(project, printer, asset)
+    printer.report(restart_report(found))
+    return EXIT_DONE
+
+
+def _restart_of(project: Project, asset: str, *, dry_run: bool) -> Restart:
+    graph = project.outline.graph
+    space = graph.spec(asset).partitions.space
+    recorded = project.store.spaces(asset)
+    return Restart(
+        asset, project.location_of(asset), space, recorded, graph.downstream(asset), dry_run
+    )
+
+
+def _is_agreed(printer: Printer, found: Restart) -> bool:
+    again = f"partita state restart {shlex.quote(found.asset)}"
+    if not printer.can_ask():
+        raise HintedUsageError(
+            f"the rows of {found.asset} would be removed for good, and nobody is there to agree to it",
+            f"{again} --yes; with --dry-run it shows what would go",
+        )
+    for told in restart_lines(found):
+        printer.note(told)
+    if printer.asks(f"Remove the rows of {found.asset}?"):
+        return True
+    printer.note("nothing was changed")
+    return False
+
+
+def _carry_out(project: Project, printer: Printer, asset: str) -> None:
+    """Rows first, then the state: cut off in between, the rows count as lost, and the same command does the rest."""
+    from assets_core.execution.recovery import recover  # noqa: PLC0415 - loads numpy
+    from cli.project.location import make_state_folder  # noqa: PLC0415
+    from cli.render.runs import recovered_line, waiting_line  # noqa: PLC0415
+
+    make_state_folder(project.location.folder)
+    with project.lock.acquire(
+        "state restart", wait=True, on_wait=lambda holder: printer.note(waiting_line(holder))
+    ):
+        for crashed in recover(project.outline, project.store, datetime.now(UTC)):
+            printer.note(recovered_line(crashed.id))
+        outline = project.outline
+        outline.manager(asset).remove(outline.target(asset))
+        project.store.restart(asset, datetime.now(UTC))

@@ -74,7 +74,8 @@ ERROR_ENTRIES: Final = (
         "An asset's partitions became incomparable with its recorded state",
         "The state was recorded for partitions of another kind, time zone, offset or cron expression than the asset has now, so that the "
         "stored partitions are not the ones of the definition any more. Moving the start or the end, or adding keys, never does this.",
-        "Restore the old definition, or give the asset a new name: its rows then go to a table of their own, and the old ones stay.",
+        "Restore the old definition. Or give the asset a new name: its rows then go to a table of their own, and the old ones stay. Or "
+        "`partita state restart ASSET`: the old rows are removed for good, and the next plan makes all partitions of the new definition.",
     ),
     ErrorEntry(
         "unknown-partition",

@@ -45,7 +45,8 @@ def text_of_usage(error: click.ClickException) -> ErrorText:
     """A command line that click refused."""
     import click  # noqa: PLC0415 - errors are rare
 
-    message = error.format_message()
+    # click quotes what it can't convert, with the NUL that keeps `-7d` from being read as an option; nobody can type one.
+    message = error.format_message().replace("\\x00", "")
     hint = getattr(error, "hint", None)
     context = getattr(error, "ctx", None)
     if isinstance(error, click.NoSuchOption):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 COLUMNS = ("asset", "action", "reason", "because", "cause", "count", "partitions")
 NOT_DUE = "not due yet"
 IN_FLIGHT = "a live run is working on them"
+WAITING = "stale because of what they read, which is not part of this plan"
+PASSED_OVER = "stale, but not missing"
 
 
 def plan_report(
@@ -45,7 +47,14 @@ def plan_blocks(plan: Plan) -> list[Block]:
         blocks.append(
             line(
                 Span("hint: ", Style.CYAN),
-                "blocked partitions read what was never materialized; --upstream plans that as well",
+                "blocked partitions read what has no data; --upstream plans that as well",
+            )
+        )
+    elif any(part.waiting for part in plan.assets):
+        blocks.append(
+            line(
+                Span("hint: ", Style.CYAN),
+                "--upstream plans what makes waiting partitions stale as well",
             )
         )
     return blocks
@@ -56,6 +65,8 @@ def plan_summary(plan: Plan) -> Line:
     if not plan.size:
         blocked = f"; {counted(plan.blocked, 'partition')} blocked" if plan.blocked else ""
         later = _later(plan)
+        if not (plan.fresh or blocked or later):
+            return line("nothing to run: there are no partitions yet")
         done = "all up to date" if not (blocked or later) else "nothing to run now"
         return line(Span(done, Style.GREEN), f" ({plan.fresh:,} fresh){blocked}{later}")
     assets = sum(1 for part in plan.assets if part.partitions)
@@ -108,8 +119,12 @@ def to_do_records(plan: Plan) -> list[dict[str, object]]:
 def _later(plan: Plan) -> str:
     not_due = sum(len(part.not_due) for part in plan.assets)
     in_flight = sum(len(part.in_flight) for part in plan.assets)
+    waiting = sum(len(part.waiting) for part in plan.assets)
+    passed_over = sum(len(part.passed_over) for part in plan.assets)
     told = f", {not_due:,} not due yet" if not_due else ""
-    return told + (f", {in_flight:,} in a run that is going on" if in_flight else "")
+    told += f", {in_flight:,} in a run that is going on" if in_flight else ""
+    told += f", {waiting:,} waiting for what they read" if waiting else ""
+    return told + (f", {passed_over:,} stale but not missing" if passed_over else "")
 
 
 def _rows(part: AssetPlan) -> Iterator[tuple[Content, ...]]:
@@ -129,6 +144,8 @@ def _rows(part: AssetPlan) -> Iterator[tuple[Content, ...]]:
     for partitions, why in (
         (part.not_due, NOT_DUE),
         (part.in_flight, IN_FLIGHT),
+        (part.waiting, WAITING),
+        (part.passed_over, PASSED_OVER),
     ):
         if partitions:
             yield name, f"{len(partitions):,}", Span(why, Style.DIM), _which(partitions)
@@ -155,6 +172,8 @@ def _records(plan: Plan) -> Iterator[dict[str, object]]:
             for action, why, partitions in (
                 ("not_due", NOT_DUE, part.not_due),
                 ("in_flight", IN_FLIGHT, part.in_flight),
+                ("waiting", WAITING, part.waiting),
+                ("passed_over", PASSED_OVER, part.passed_over),
             )
             if partitions
         ]

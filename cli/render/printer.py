@@ -78,6 +78,16 @@ class Printer:
         self.err.write(_painted(as_line(content), color=self._color_err) + "\n")
         self.err.flush()
 
+    def can_ask(self) -> bool:
+        """Whether somebody is there to answer: standard input and standard error are a terminal."""
+        return sys.stdin.isatty() and self.err.isatty()
+
+    def asks(self, question: str) -> bool:
+        """Put a question on standard error; anything but yes is no."""
+        self.err.write(_painted(as_line(f"{question} [y/N] "), color=False))
+        self.err.flush()
+        return sys.stdin.readline().strip().casefold() in {"y", "yes"}
+
     def blocks_to_err(self, blocks: Iterable[Block]) -> None:
         """Write blocks to standard error."""
         for one in self._laid_out(blocks):

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from assets_core.model.checks import CheckOutcome
     from assets_core.model.records import AttemptRecord, RunRecord
-    from cli.render.text import Block, Content
+    from assets_core.state.locks import LockHolder
+    from cli.render.text import Block, Content, Line
 
 RUN_COLUMNS = (
     "run",
@@ -237,3 +238,19 @@ def _check_record(check: CheckOutcome) -> dict[str, object]:
         "message": check.message,
         "metadata": dict(check.metadata),
     }
+
+
+def recovered_line(run_id: str) -> Line:
+    """What is said of a run that a crash cut off, once it is settled."""
+    told = f"run {run_id}, which was cut off; what it had published is kept"
+    return line(Span("recovered: ", Style.YELLOW), told)
+
+
+def waiting_line(holder: LockHolder | None) -> str:
+    """What is said while another process works on the project."""
+    who = (
+        "another process"
+        if holder is None
+        else f"run {holder.run_id} (process {holder.process_id})"
+    )
+    return f"waiting for {who}, which works on this project, to finish"

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cli.render.report import Report
-from cli.render.text import Span, Style, Table, counted, line
+from cli.render.text import Span, Style, Table, counted, join_some, line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from assets_core.state.store import StateProblem
-    from cli.render.text import Block
+    from cli.render.text import Block, Line
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """An asset that begins anew: where its rows are, its partition space, what is recorded by space, and which assets read it."""
+
+    asset: str
+    location: str
+    space: str
+    recorded: Mapping[str, int]
+    readers: Sequence[str]
+    is_dry: bool
 
 
 def verified_report(problems: Sequence[StateProblem]) -> Report:
@@ -36,3 +52,44 @@ def compacted_report(rows: int, chunks: int) -> Report:
     return Report(
         "state compact", record, [record], [line(told if rows or chunks else "nothing to fold")]
     )
+
+
+def restart_lines(restart: Restart) -> Iterator[Line]:
+    """What beginning anew means for this asset, before it is done."""
+    yield line(Span("rows: ", Style.DIM), f"all of {restart.location}")
+    for space, count in restart.recorded.items():
+        now = "" if space == restart.space else f"; the definition now says {restart.space}"
+        yield line(
+            Span("state: ", Style.DIM), f"{counted(count, 'partition')} recorded as {space}{now}"
+        )
+    if not restart.recorded:
+        yield line(Span("state: ", Style.DIM), "nothing is recorded")
+    if restart.readers:
+        read_by = join_some(restart.readers, _SHOWN)
+        yield line(Span("read by: ", Style.DIM), f"{read_by}; stale until the asset is made again")
+
+
+def restart_report(restart: Restart) -> Report:
+    """The report of `partita state restart`."""
+    count = sum(restart.recorded.values())
+    record = {
+        "asset": restart.asset,
+        "location": restart.location,
+        "partitions": count,
+        "dry_run": restart.is_dry,
+    }
+    data = {**record, "recorded": dict(restart.recorded), "readers": list(restart.readers)}
+    word = "would begin" if restart.is_dry else "begins"
+    gone = "would be removed" if restart.is_dry else "were removed"
+    blocks: list[Block] = [
+        line(
+            Span(restart.asset, Style.BOLD),
+            f" {word} anew: its rows in {restart.location} {gone}, and {counted(count, 'partition')} on record",
+        )
+    ]
+    if restart.is_dry:
+        blocks = [*restart_lines(restart), *blocks]
+    else:
+        then = f"partita materialize {shlex.quote(restart.asset)}"
+        blocks.append(line(Span(f"make it again: {then}", Style.DIM)))
+    return Report("state restart", data, [record], blocks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, assert_never
@@ -44,7 +45,8 @@ STRIP_CELLS = 40
 class AssetStatus:
     """One asset's state. `conditions` holds a position in `CONDITIONS` per partition, in partition order.
 
-    `partitions` describes the definition; `lost` names lost partitions as text, empty if there are none.
+    `partitions` describes the definition; `lost` names lost partitions as text, empty if there are none. `reads`: it reads other assets.
+    `redefined` says, with what to do, that its state is of other partitions than the definition's; None if it is not.
     """
 
     asset: str
@@ -55,6 +57,8 @@ class AssetStatus:
     last_at: datetime | None
     last_run: str | None
     lost: str
+    reads: bool
+    redefined: tuple[str, str] | None
 
     def count(self, condition: Condition) -> int:
         """How many partitions are like that."""
@@ -100,7 +104,7 @@ def state_blocks(status: AssetStatus, *, unicode: bool) -> list[Block]:
     ]
     if len(status.conditions) > 1:
         rows.append((Span("strip", Style.DIM), strip(status.conditions, unicode=unicode)))
-    return [line(), Table(("", ""), tuple(rows)), *_lost_blocks(status)]
+    return [line(), Table(("", ""), tuple(rows)), *_trouble_blocks(status)]
 
 
 def strip(conditions: NDArray[np.uint8], *, unicode: bool, cells: int = STRIP_CELLS) -> Line:
@@ -148,11 +152,18 @@ def _blocks(statuses: Sequence[AssetStatus], *, unicode: bool) -> list[Block]:
     blocks: list[Block] = [Table(headers, tuple(rows), right=frozenset(range(1, len(shown) + 1)))]
     blocks.append(_legend(statuses, unicode=unicode))
     for status in statuses:
-        blocks += _lost_blocks(status)
+        blocks += _trouble_blocks(status)
     return blocks
 
 
-def _lost_blocks(status: AssetStatus) -> list[Block]:
+def _trouble_blocks(status: AssetStatus) -> list[Block]:
+    """What a count can't say: partitions that were redefined under their state, data that is gone."""
+    if status.redefined is not None:
+        message, hint = status.redefined
+        return [
+            line(Span("redefined: ", Style.RED), message),
+            line(Span("hint: ", Style.CYAN), hint),
+        ]
     if not status.lost:
         return []
     return [
@@ -161,8 +172,17 @@ def _lost_blocks(status: AssetStatus) -> list[Block]:
             Span(status.asset, Style.BOLD),
             f" was materialized, but its destination no longer has {status.lost}",
         ),
-        line(Span("hint: ", Style.CYAN), f"partita materialize {status.asset} makes it again"),
+        line(
+            Span("hint: ", Style.CYAN),
+            f"{again_command(status.asset, reads=status.reads)} makes it again",
+        ),
     ]
+
+
+def again_command(asset: str, *, reads: bool) -> str:
+    """What to type to have lost rows made again: what the asset reads may be lost too, and then comes first."""
+    command = f"partita materialize {shlex.quote(asset)}"
+    return f"{command} --upstream" if reads else command
 
 
 def _last_text(status: AssetStatus) -> str:

@@ -911,6 +911,73 @@ class LossLaws(IOManagerSuite):
         assert manager.lost(target(), recorded((), {})) == frozenset()
 
 
+class RemovalLaws(IOManagerSuite):
+    @pytest.mark.parametrize("where", [target(), target(by="day"), whole(), target(Append())])
+    def test_an_asset_that_was_removed_is_as_if_it_was_never_written(
+        self, steps: Steps, where: Target
+    ) -> None:
+        parts = days("2025-01-31", 2) if where.partitioned else UNPARTITIONED
+        tokens = {}
+        for one in parts:
+            steps.write(where, [one], table(day=[date.fromisoformat(one.key or "2025-01-31")]))
+            tokens[one.id] = f"token-{steps.epoch}"
+        state = recorded(parts, tokens)
+        assert steps.manager.lost(where, state) == frozenset()
+        request = StageRequest(where, (parts[-1],), steps.epoch, f"token-{steps.epoch}")
+        steps.manager.remove(where)
+        assert steps.manager.lost(where, state) == frozenset(state.ids())
+        assert steps.manager.published(request) == ()
+        with pytest.raises(IOManagerError):
+            steps.rows(where, parts[:1])
+        # What it had counts no more either: neither its epochs nor its columns and their types.
+        again = Steps(steps.manager)
+        again.write(where, parts[:1], table(day=[date.fromisoformat("2025-01-31")], n=["new"]))
+        assert [row["n"] for row in again.rows(where, parts[:1])] == ["new"]
+        if len(parts) > 1:
+            with pytest.raises(IOManagerError):
+                again.rows(where, parts[1:])
+
+    def test_an_asset_may_be_removed_under_another_definition(self, steps: Steps) -> None:
+        parts = days("2025-01-31", 2)
+        for one in parts:
+            steps.write(target(), [one], table(n=[1]))
+        steps.manager.remove(whole())
+        steps.write(whole(), UNPARTITIONED, table(n=[2]))
+        assert steps.rows(whole(), UNPARTITIONED) == [{"n": 2}]
+        steps.manager.remove(target())
+        steps.write(target(), parts[:1], table(n=[3]))
+        assert steps.rows(target(), parts[:1]) == [{"n": 3}]
+
+    @pytest.mark.parametrize("other", ["order", "orders2", "_orders", "orders/x"])
+    def test_other_assets_stay(self, steps: Steps, other: str) -> None:
+        parts = days("2025-01-31")
+        steps.write(target(), parts, table(n=[1]))
+        steps.write(target(asset=other), parts, table(n=[2]))
+        state = recorded(parts, {parts[0].id: f"token-{steps.epoch}"})
+        steps.manager.remove(target())
+        assert steps.rows(target(asset=other), parts) == [{"n": 2}]
+        assert steps.manager.lost(target(asset=other), state) == frozenset()
+
+    def test_removing_nothing_makes_nothing(self, steps: Steps, tmp_path: Path) -> None:
+        steps.manager.remove(target())
+        assert [*(tmp_path / "place").rglob("*")] == []
+        steps.write(target(asset="other"), days("2025-01-31"), table(n=[1]))
+        steps.manager.remove(target())
+        steps.manager.remove(target())
+        assert steps.rows(target(asset="other"), days("2025-01-31")) == [{"n": 1}]
+
+    @pytest.mark.parametrize("name", HOSTILE)
+    def test_any_name_is_removed_and_nothing_else(self, steps: Steps, name: str) -> None:
+        parts = keys(*HOSTILE)
+        for asset in (name, "other"):
+            for one in parts:
+                steps.write(target(asset=asset, kind=None), [one], table(n=[1]))
+        steps.manager.remove(target(asset=name, kind=None))
+        with pytest.raises(IOManagerError):
+            steps.rows(target(asset=name, kind=None), parts[:1])
+        assert len(steps.rows(target(asset="other", kind=None), parts)) == len(parts)
+
+
 class FullIOManagerSuite(
     ReplaceLaws,
     JudgementLaws,
@@ -921,5 +988,6 @@ class FullIOManagerSuite(
     CommitLaws,
     ReadLaws,
     LossLaws,
+    RemovalLaws,
 ):
     """All laws."""

@@ -943,6 +943,101 @@ class CompactionSuite:
         assert snapshot.other_spaces == {"orders": DAY}
         assert list(seqs(store)) == [1, 2]
 
+    def test_an_asset_that_begins_anew_was_never_tried(self, store: StateStore) -> None:
+        session = Session(store)
+        session.materialize(1, 2)
+        session.fail_partitions(3)
+        session.materialize(1, asset=TRENDS)
+        trends = columns(store, TRENDS)
+        before = store.snapshot([ORDERS]).seq
+        assert store.spaces("orders") == {DAY: 3}
+        assert store.restart("orders", NOW) == 3
+        assert store.spaces("orders") == {}
+        after = store.snapshot([ORDERS, TRENDS])
+        assert after.seq > before
+        assert after.other_spaces == {}
+        assert columns(store) == {}
+        assert columns(store, TRENDS) == trends
+        assert store.tokens("orders", DAY) == {}
+        assert store.history("orders", DAY, 1).seq is None
+        assert store.history("orders", DAY, 3).failed_at is None
+        assert store.compact(LATER).rows >= 0
+        assert columns(store) == {}
+        with pytest.raises(StoreError, match="never materialized"):
+            store.mark_current(ORDERS, [1], LATER)
+        assert [step.partition_ids for step in store.steps("run-1", asset="orders")] == [
+            (1, 2),
+            (3,),
+        ]
+
+    def test_the_first_success_after_a_new_beginning_counts_as_changed(
+        self, store: StateStore
+    ) -> None:
+        session = Session(store)
+        session.materialize(1, version="v1")
+        reader = session.claim(1, asset=TRENDS)
+        session.succeed(reader, receipt(1))
+        store.restart("orders", NOW)
+        again = session.materialize(1, version="v1")
+        assert again.data_seqs == again.seqs
+        assert again.data_seqs[0] > reader.read_seq
+        assert seqs(store) == {1: (again.seqs[0], again.seqs[0], 0)}
+        assert session.materialize(1, version="v1").data_seqs == again.data_seqs
+
+    def test_a_new_beginning_counts_for_all_partition_spaces(self, store: StateStore) -> None:
+        session = Session(store)
+        hourly = replace(ORDERS, space="hour|UTC")
+        session.materialize(1)
+        session.materialize(7, 8, asset=hourly)
+        assert store.spaces("orders") == {DAY: 1, "hour|UTC": 2}
+        assert store.restart("orders", NOW) == 3
+        for space in (DAY, "hour|UTC", "week|UTC"):
+            versions = replace(ORDERS, space=space)
+            found = store.snapshot([versions])
+            assert columns(store, versions) == {}
+            assert found.other_spaces == {}
+
+    def test_an_asset_can_begin_anew_again_and_again(self, store: StateStore) -> None:
+        session = Session(store)
+        for _ in range(3):
+            session.materialize(1)
+            store.compact(LATER)
+            assert store.restart("orders", NOW) == 1
+            assert columns(store) == {}
+        session.materialize(2)
+        assert list(columns(store)) == [2]
+        assert store.verify() == []
+
+    def test_what_has_no_state_begins_anew_without_a_trace(self, store: StateStore) -> None:
+        Session(store)
+        store.register([ORDERS])
+        before = store.snapshot([ORDERS]).seq
+        assert store.restart("orders", NOW) == 0
+        assert store.restart("never heard of", NOW) == 0
+        assert store.snapshot([ORDERS]).seq == before
+
+    def test_an_asset_that_is_worked_on_does_not_begin_anew(self, store: StateStore) -> None:
+        session = Session(store)
+        session.materialize(1)
+        step = session.claim(1)
+        with pytest.raises(StoreError, match="is working on it"):
+            store.restart("orders", NOW)
+        assert list(columns(store)) == [1]
+        session.succeed(step, receipt(1))
+        assert store.restart("orders", NOW) == 1
+
+    def test_versions_from_before_a_new_beginning_can_t_be_claimed(
+        self, store: StateStore
+    ) -> None:
+        session = Session(store)
+        session.materialize(1)
+        old = store.register([ORDERS])["orders"]
+        store.restart("orders", NOW)
+        with pytest.raises(StoreError, match="not registered"):
+            store.claim(
+                "run-1", [StepClaim("orders", (1,), "late", old.code_id, old.deps_id)], NOW
+            )
+
     def test_a_snapshot_has_an_entry_for_each_asset_asked_for_and_no_other(
         self, store: StateStore
     ) -> None:

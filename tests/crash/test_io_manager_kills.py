@@ -32,7 +32,9 @@ from io_managers import (
     DuckDBIOManager,
     ParquetIOManager,
     duckdb_file,
+    duckdb_removal,
     duckdb_writes,
+    parquet_removal,
     parquet_writes,
 )
 
@@ -57,6 +59,10 @@ PLACES: dict[str, tuple[object, str]] = {
     "rename": (os, "replace"),
     "write": (parquet_writes, "write_file"),
     "lock": (parquet_writes, "_lock_folder"),
+    "forget": (duckdb_removal, "forget_table"),
+    "note of files": (parquet_removal, "forget_note"),
+    "aside": (os, "rename"),
+    "delete": (parquet_removal.shutil, "rmtree"),
 }
 
 
@@ -147,6 +153,41 @@ def test_a_kill_leaves_old_or_new_and_a_re_run_converges(
     assert _strangers(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "place", "moment", "removed"),
+    [
+        ("duckdb", "forget", "before", False),
+        ("duckdb", "forget", "after", False),
+        ("duckdb", "detach", "before", True),
+        ("duckdb", "note", "before", True),
+        ("parquet", "note of files", "after", False),
+        ("parquet", "aside", "before", False),
+        ("parquet", "aside", "after", True),
+        ("parquet", "delete", "before", True),
+    ],
+)
+def test_a_kill_while_an_asset_is_removed_leaves_all_or_nothing_and_again_removes_the_rest(
+    tmp_path: Path, *, kind: str, place: str, moment: str, removed: bool
+) -> None:
+    manager = _manager(kind, tmp_path)
+    _publish(manager, "replace", 1)
+    target, slices = TARGETS["replace"]
+    tokens = {one.id: f"v1{one.key}" for one in slices}
+    state = Recorded(3, lambda: tuple(tokens), lambda: list(slices), lambda: tokens, "state 1")
+    assert manager.lost(target, state) == frozenset()
+    _be_killed(tmp_path, kind, "replace", place, moment, "remove")
+    manager = _manager(kind, tmp_path)
+    there = [_version(manager, "replace", one) for one in slices]
+    assert there == [None if removed else 1] * 3
+    assert manager.lost(target, state) == (frozenset(tokens) if removed else frozenset())
+    manager.remove(target)
+    assert manager.lost(target, state) == frozenset(tokens)
+    assert _strangers(tmp_path) == []
+    assert kind == "duckdb" or not [*tmp_path.rglob("data.parquet")]
+    _publish(manager, "replace", 1)
+    assert [_version(manager, "replace", one) for one in slices] == [1] * 3
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_kill_while_the_database_is_made_leaves_nothing_half_made(
     tmp_path: Path, moment: str
@@ -175,7 +216,9 @@ def _be_killed(folder: Path, *arguments: str) -> None:
     assert ended.returncode == -signal.SIGKILL, "the worker never came to the place"
 
 
-def _work(folder: Path, kind: str, mode: str, place: str, moment: str) -> None:
+def _work(  # noqa: PLR0917 - a command line
+    folder: Path, kind: str, mode: str, place: str, moment: str, act: str = "publish"
+) -> None:
     if "MUTANT" in os.environ:
         import tests.crash.mutants  # noqa: F401 - plants it
     holder, name = PLACES[place]
@@ -190,7 +233,10 @@ def _work(folder: Path, kind: str, mode: str, place: str, moment: str) -> None:
         return answer
 
     setattr(holder, name, deadly)
-    _publish(_manager(kind, folder), mode, 2)
+    if act == "remove":
+        _manager(kind, folder).remove(TARGETS[mode][0])
+    else:
+        _publish(_manager(kind, folder), mode, 2)
 
 
 if __name__ == "__main__":

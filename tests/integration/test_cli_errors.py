@@ -61,6 +61,23 @@ def refused(answer: Answer, *words: str) -> None:
         pytest.param(["backfill", "2025-01-02"], ["assets must be named"], id="no assets"),
         pytest.param(["runs", "show", "abc"], ["no run 'abc'", "nothing was run"], id="run"),
         pytest.param(["partitions", "add", "x", "y"], ["dynamic partitions 'x'"], id="dynamic"),
+        pytest.param(
+            ["plan", "orders@2025-01-05"],
+            ["no asset 'orders@2025-01-05'", "orders 2025-01-05", "partita explain orders@"],
+            id="a partition for an asset",
+        ),
+        pytest.param(
+            ["show", "orders@2025-01-05"],
+            ["partita explain orders@2025-01-05"],
+            id="show a partition",
+        ),
+        pytest.param(
+            ["plan", "orders", "2025-01-01..2025-01-03"],
+            ["can't read", "three dots: type 2025-01-01...2025-01-03"],
+            id="two dots",
+        ),
+        pytest.param(["plan", "orders", "today"], ["'today' selects nothing"], id="today"),
+        pytest.param(["runs", "list", "--limit", "-1"], ["'-1' is not a valid"], id="minus"),
         pytest.param(["-C", "nowhere", "list"], ["can't change", "nowhere"], id="folder"),
         pytest.param(["-m", "nowhere", "list"], ["no module nowhere"], id="module"),
         pytest.param(["-f", "nowhere.py", "list"], ["there is no file"], id="file"),

@@ -347,6 +347,7 @@ def test_the_doctor_reports_a_project_that_does_not_load_and_goes_on(ran: Shop) 
     ran.write("assets.py", "import nosuchmodule\n")
     answer = ran.run("doctor", code=1)
     assert "nosuchmodule" in answer.out
+    assert "partita list shows the frames" in answer.out
     assert "state.db is sound" in answer.out
 
 
@@ -355,7 +356,12 @@ def test_data_that_is_gone_is_noticed(ran: Shop) -> None:
     status = ran.run("status")
     assert "data gone" in status.out
     assert "partita materialize orders" in status.out
-    assert "partita materialize orders" in ran.run("doctor", code=1).out
+    assert "partita materialize orders\n" in ran.run("doctor", code=1).out
+    # What an asset reads may be gone as well; the hint must work whichever is typed first.
+    assert "partita materialize trend --upstream makes it again" in status.out
+    assert "partita materialize trend --upstream\n" in ran.run("doctor", code=1).out
+    ran.run("materialize", "trend", "--upstream")
+    assert ran.run("plan", "trend").out.startswith("all up to date")
     ran.run("materialize")
     ran.run("doctor")
 
@@ -403,3 +409,23 @@ def test_a_reader_that_goes_away_is_no_error(ran: Shop) -> None:
     assert process.stderr.read() == b""
     assert process.wait() in {0, 141}
     process.stderr.close()
+
+
+def test_partitions_that_were_redefined_under_their_state_are_noticed(ran: Shop) -> None:
+    ran.edit("assets.py", 'timezone="Europe/Berlin"', 'timezone="UTC"')
+    for answer in (
+        ran.run("status"),
+        ran.run("show", "orders"),
+        ran.run("doctor", code=1),
+        ran.run("plan", code=2),
+    ):
+        told = answer.out + answer.err
+        assert "orders was materialized with the partitions 'day|Europe/Berlin|+00:00'" in told
+        assert "partita state restart orders" in told
+
+
+def test_the_log_of_what_a_run_did_not_do_is_a_mistake(ran: Shop) -> None:
+    answer = ran.run("runs", "logs", "latest", "ordrs", code=2)
+    assert "has no step of 'ordrs'" in answer.err
+    assert "did you mean orders?" in answer.err
+    assert ran.run("runs", "logs", "latest", "orders").code == 0

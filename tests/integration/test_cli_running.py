@@ -204,7 +204,7 @@ def test_dynamic_keys_come_and_go(empty: Shop) -> None:
             return pa.table({"customer": [context.partition_key]})
         """,
     )
-    assert "all up to date" in empty.run("materialize").out
+    assert empty.run("materialize").out == "nothing to run: there are no partitions yet\n"
     empty.run("partitions", "add", "customers", "acme", "initech", "../odd; name")
     clash = empty.run("partitions", "add", "customers", "new", "ACME", code=2)
     assert "differs from 'acme' only by case" in clash.err
@@ -363,3 +363,20 @@ def test_the_state_is_verified_and_compacted(shop: Shop) -> None:
     assert folded["rows"] > 0
     assert shop.run("status", "--json").data == planned
     assert shop.run("state", "verify", "--json").data == {"problems": []}
+
+
+def test_what_is_stale_because_of_something_not_planned_is_never_called_up_to_date(
+    shop: Shop,
+) -> None:
+    shop.run("materialize")
+    shop.edit("assets.py", '"amount": [1, 2]', '"amount": [1, 3]')
+    for words in (["plan", "revenue"], ["materialize", "revenue"]):
+        answer = shop.run(*words)
+        assert "up to date" not in answer.out
+        assert "nothing to run now (0 fresh), 10 waiting for what they read" in answer.out
+        assert "hint: --upstream plans what makes waiting partitions stale" in answer.out
+    part = shop.run("plan", "revenue", "--json").data["assets"][0]
+    assert (part["waiting"]["count"], part["fresh"]) == (10, 0)
+    assert "10 stale but not missing" in shop.run("plan", "--missing", "orders").out
+    assert "20 partitions to run" in shop.run("materialize", "revenue", "--upstream").err
+    assert "all up to date (10 fresh)" in shop.run("plan", "revenue").out

@@ -154,7 +154,7 @@ class Reference:
 
     def plan(self, request: PlanRequest) -> tuple[dict[Node, str], set[Node]]:
         """Planned partitions with their reasons, and blocked ones."""
-        scope = self._scope(request)
+        scope = self.scope(request)
         planned: dict[Node, str] = {}
         blocked: set[Node] = set()
         for key in self.facts.graph.order:
@@ -206,7 +206,8 @@ class Reference:
         chosen = request.partitions.get(node[0])
         return node[0] in request.assets and (chosen is None or bool(chosen.mask()[node[1]]))
 
-    def _scope(self, request: PlanRequest) -> set[Node]:
+    def scope(self, request: PlanRequest) -> set[Node]:
+        """All partitions that the request is about."""
         selected = {
             (key, slot)
             for key in request.assets

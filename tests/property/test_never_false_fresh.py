@@ -1,7 +1,8 @@
 """The law that matters most: whatever happened, a partition that is called fresh holds what its function would give now.
 
 A simulator drives the real planner, runner, state store and IO manager through random histories: runs of every kind, failures,
-skips, code changes, upstream rewrites, days going by, lost data, two runs at once. Ground truth is recomputed from the rows that are stored.
+skips, code changes, upstream rewrites, days going by, lost data, two runs at once, assets that begin anew. Ground truth is recomputed
+from the rows that are stored.
 """
 
 from __future__ import annotations
@@ -176,6 +177,13 @@ class Simulator:
             stored.rows.pop(key, None)
             stored.commits.pop(key, None)
 
+    def restart(self, name: str, *, cut_off: bool) -> None:
+        """The asset begins anew, or the process that does it dies between rows and state."""
+        self.facts()
+        self.memory.remove(self.resolved.outline.target(name))
+        if not cut_off:
+            self.store.restart(name, self.world.now())
+
     def check_that_nothing_is_falsely_fresh(self) -> None:
         facts = self.facts()
         for verdict, bound, _ in judge(facts):
@@ -226,7 +234,7 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
         st.sampled_from(
             [
                 *["run", "run", "run", "two runs", "two runs"],
-                *["outside", "fetch", "fetch", "code", "day", "lose", "trouble"],
+                *["outside", "fetch", "fetch", "code", "day", "lose", "restart", "trouble"],
             ]
         )
     ):
@@ -269,6 +277,8 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
             world.days += 1
         case "lose":
             simulator.lose(data.draw(st.sampled_from(NAMES)), data.draw(st.sampled_from(keys)))
+        case "restart":
+            simulator.restart(data.draw(st.sampled_from(NAMES)), cut_off=data.draw(st.booleans()))
         case "trouble":
             node = (data.draw(st.sampled_from(NAMES)), data.draw(st.sampled_from(keys)))
             (world.failing if data.draw(st.booleans()) else world.skipping).add(node)

@@ -65,6 +65,30 @@ def test_a_plan_names_each_partition_once_in_topological_order_and_holds_nothing
                 assert plan.of(row.cause) is not None
 
 
+@given(st.data())
+def test_every_partition_in_scope_is_in_one_part_of_the_plan_and_only_what_is_fresh_is_called_so(
+    data: st.DataObject,
+) -> None:
+    about = data.draw(facts())
+    request = data.draw(requests(about))
+    verdicts = {verdict.asset: verdict for verdict, _, _ in judge(about)}
+    scope = Reference(about).scope(request)
+    plan = plan_run(about, request)
+    assert {key for key, _ in scope} <= {part.asset for part in plan.assets}
+    for part in plan.assets:
+        blocked = [row.partitions for row in part.blocked]
+        left = (part.not_due, part.in_flight, part.waiting, part.passed_over)
+        slots = [int(slot) for one in (part.partitions, *blocked, *left) for slot in one.slots()]
+        assert len(set(slots)) == len(slots)
+        fresh = {slot for key, slot in scope if key == part.asset} - set(slots)
+        assert part.fresh == len(fresh)
+        verdict = verdicts[part.asset]
+        assert not verdict.stale[sorted(fresh)].any()
+        assert (verdict.reasons[part.waiting.mask()] == Reason.UPSTREAM).all()
+        if request.mode is not Mode.MISSING:
+            assert not part.passed_over
+
+
 @given(facts())
 def test_planning_twice_gives_the_same_plan(about: Facts) -> None:
     request = PlanRequest(about.graph.order, {}, mode=Mode.STALE)

@@ -1,4 +1,4 @@
-"""Random histories of claims, successes, failures and marks against a plain model of what the state store promises.
+"""Random histories of claims, successes, failures, marks and restarts against a plain model of what the state store promises.
 
 Whether, when and how the log is folded into chunks must not matter: histories also run with folding at random moments.
 A history is drawn from one seed, with weights that keep it busy; a failing one is cut short by shrinking its length.
@@ -85,6 +85,7 @@ class Step:
 @dataclass
 class Model:
     seq: int = 0
+    restarts: int = 0
     successes: dict[tuple[str, int], Success] = field(default_factory=dict)
     failures: dict[tuple[str, int], int] = field(default_factory=dict)
     tokens: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -135,6 +136,17 @@ class Model:
             if unknown:
                 self.unknown.add((step.asset, partition_id))
 
+    def restart(self, asset: str) -> int:
+        gone = {place for place in (*self.successes, *self.failures) if place[0] == asset}
+        for place in gone:
+            self.successes.pop(place, None)
+            self.failures.pop(place, None)
+            self.tokens.pop(place, None)
+            self.unknown.discard(place)
+        self.restarts += bool(gone)
+        self.seq += bool(gone)
+        return len(gone)
+
     def rows(self, asset: str) -> list[tuple[int, ...]]:
         """What the columns must hold: id, seq, read_seq, code_id, deps_id, data_seq, has_data, failed_seq, horizon."""
         ids = {place[1] for place in (*self.successes, *self.failures) if place[0] == asset}
@@ -166,16 +178,16 @@ class History:
             )
 
     def advance(self, *, compacting: bool = False) -> None:
-        actions = (self.claim, self.record, self.try_again, self.mark, self.edit, self.compact)
-        weights = (4, 8, 3, 2, 1, 3 if compacting else 0)
-        self.random.choices(actions, weights=weights)[0]()
+        actions = (self.claim, self.record, self.try_again, self.mark, self.edit, self.restart)
+        weights = (4, 8, 3, 2, 1, 1, 3 if compacting else 0)
+        self.random.choices((*actions, self.compact), weights=weights)[0]()
 
     def compact(self) -> None:
         rebuild = self.random.random() < 0.2
         done = self.store.compact(self.now(), rebuild=rebuild)
         assert done.rows <= self.model.seq
         if rebuild:
-            assert done.rows == self.model.seq
+            assert done.rows == self.model.seq - self.model.restarts
         assert self.store.compact(self.now()).rows == 0
         assert self.store.verify() == []
 
@@ -336,6 +348,14 @@ class History:
             success = self.model.successes[asset, partition_id]
             success.seq, success.read_seq = self.model.seq, read_seq
             success.code_id, success.deps_id = version_ids.code_id, version_ids.deps_id
+
+    def restart(self) -> None:
+        asset = self.random.choice(ASSETS)
+        if any(step.running and step.asset == asset for step in self.steps.values()):
+            with pytest.raises(StoreError, match="is working on it"):
+                self.store.restart(asset, self.now())
+            return
+        assert self.store.restart(asset, self.now()) == self.model.restart(asset)
 
     def compare(self) -> None:
         """Columns are the last of the log; steps and what is in flight stand where the model has them."""

@@ -242,6 +242,14 @@ def test_every_bad_parameter_is_reported() -> None:
         assert any(part in message for message in messages), part
 
 
+def test_a_class_is_no_function() -> None:
+    class Silver:
+        def __init__(self, orders: int) -> None: ...
+
+    (problem,) = bind(Silver, inputs={}).problems
+    assert "is a class; Partita calls functions" in problem.message
+
+
 def test_generator_functions_are_allowed() -> None:
     def stream(orders: pa.RecordBatchReader) -> typing.Iterator[pa.RecordBatch]:
         yield from orders

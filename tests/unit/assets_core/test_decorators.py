@@ -10,7 +10,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from importlib import import_module, invalidate_caches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -281,3 +281,20 @@ def test_a_bare_asset_does_not_load_numpy() -> None:
         env={"PYTHONPATH": ":".join(sys.path)},
     )
     assert answer.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"delay": 30}, "RetryPolicy(delay=30) is not a timedelta"),
+        ({"max_delay": "1h"}, "RetryPolicy(max_delay='1h') is not a timedelta"),
+        ({"max_attempts": "3"}, "RetryPolicy(max_attempts='3') is not a whole number"),
+        ({"max_attempts": True}, "RetryPolicy(max_attempts=True) is not a whole number"),
+        ({"jitter": "a bit"}, "RetryPolicy(jitter='a bit') is a share of the pause"),
+        ({"max_attempts": 0}, "the first try counts"),
+    ],
+)
+def test_a_retry_policy_of_wrong_types_says_which(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        RetryPolicy(**given)
+    assert told in caught.value.message

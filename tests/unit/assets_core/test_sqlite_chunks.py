@@ -350,6 +350,8 @@ class TestWhenFoldingHappens:
             "alter table materialization drop column horizon;"
             "alter table materialization drop column consumed"
         )
+        older.execute("alter table asset drop column restarted_seq")
+        older.execute("alter table asset drop column restarted_at")
         older.execute("update meta set value = '1' where name = 'schema_version'")
         older.close()
         with SqliteStore(path) as store:

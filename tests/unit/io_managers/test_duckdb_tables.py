@@ -604,3 +604,40 @@ def test_a_deleted_lock_file_is_made_again(steps: Steps, path: Path) -> None:
     assert steps.rows(target(), [FIRST]) == [{"id": 1}]
     steps.write(target(), [FIRST], table(id=[2]))
     assert steps.rows(target(), [FIRST]) == [{"id": 2}]
+
+
+def test_removing_an_asset_drops_its_table_and_its_commits(steps: Steps, path: Path) -> None:
+    steps.write(target(), [FIRST], table(n=[1]))
+    steps.write(target(asset="other"), [FIRST], table(n=[1]))
+    steps.manager.remove(target())
+    assert _ask(path, "select distinct asset from _partita_commits") == [("other",)]
+    assert _ask(path, "select asset from _partita_tables") == [("other",)]
+    names = "select table_name from duckdb_tables() where table_name not like '\\_%' escape '\\'"
+    assert _ask(path, names) == [("other",)]
+
+
+@pytest.mark.parametrize(
+    "made", ["create table orders (mine int)", "create view orders as select 1 as mine"]
+)
+def test_removing_leaves_what_we_did_not_make(steps: Steps, path: Path, made: str) -> None:
+    _ask(path, made)
+    steps.manager.remove(target())
+    assert _ask(path, "select count(mine) from orders")
+    steps.write(target(asset="other"), [FIRST], table(n=[1]))
+    steps.manager.remove(target())
+    assert _ask(path, "select count(mine) from orders")
+
+
+def test_removing_forgets_a_table_that_somebody_dropped(steps: Steps, path: Path) -> None:
+    steps.write(target(), [FIRST], table(n=[1]))
+    _ask(path, "drop table orders")
+    _ask(path, "create view orders as select 1 as mine")
+    steps.manager.remove(target())
+    assert _ask(path, "select mine from orders") == [(1,)]
+    assert _ask(path, "select asset from _partita_commits") == []
+
+
+def test_an_asset_that_differs_by_case_does_not_remove_the_other(steps: Steps) -> None:
+    steps.write(target(), [FIRST], table(n=[1]))
+    steps.manager.remove(target(asset="Orders"))
+    assert steps.rows(target(), [FIRST]) == [{"n": 1}]

@@ -378,3 +378,59 @@ def test_a_read_only_root_is_named(tmp_path: Path) -> None:
         root = str(tmp_path / "closed" / "lake")
     with pytest.raises(IOManagerError, match=f"{root} can't be written"):
         Steps(ParquetIOManager(root)).stage(target(), [FIRST], table(n=[1]))
+
+
+def test_removing_an_asset_leaves_nothing_of_it(steps: Steps, lake: Path) -> None:
+    for one in (FIRST, SECOND):
+        steps.write(target(), [one], table(n=[1]))
+    state = recorded((FIRST, SECOND), {FIRST.id: "token-1", SECOND.id: "token-2"})
+    assert steps.manager.lost(target(), state) == frozenset()
+    assert (lake / ".partita" / "checked" / "orders").exists()
+    steps.manager.remove(target())
+    assert _files(lake) == []
+    assert not (lake / "orders").exists()
+
+
+def test_an_asset_in_whose_folder_somebody_keeps_a_file_is_not_removed(
+    steps: Steps, lake: Path
+) -> None:
+    steps.write(target(), [FIRST], table(n=[1]))
+    note = lake / "orders" / "day=2025-01-31" / "notes.txt"
+    note.write_text("mine")
+    with pytest.raises(IOManagerError, match=r"notes\.txt is not a file of orders"):
+        steps.manager.remove(target())
+    note.unlink()
+    foreign = lake / "orders" / "data.parquet"
+    pq.write_table(table(n=[1]), foreign)
+    with pytest.raises(IOManagerError, match="was not written by Partita"):
+        steps.manager.remove(target())
+    assert steps.rows(target(), [FIRST]) == [{"n": 1}]
+    foreign.unlink()
+    steps.manager.remove(target())
+    assert _files(lake) == []
+
+
+def test_an_asset_whose_folder_is_another_asset_s_or_a_link_is_not_removed(
+    steps: Steps, lake: Path
+) -> None:
+    steps.write(target(), [FIRST], table(n=[1]))
+    # What a file system that takes two names for one would show.
+    (lake / "Orders").symlink_to(lake / "orders")
+    with pytest.raises(IOManagerError, match="not a folder that Partita made"):
+        steps.manager.remove(target(asset="Orders"))
+    (lake / "Orders").unlink()
+    (lake / "orders").rename(lake / "Orders")
+    with pytest.raises(IOManagerError, match="is not a file of Orders"):
+        steps.manager.remove(target(asset="Orders"))
+    assert _files(lake) == ["Orders/day=2025-01-31/data.parquet"]
+
+
+def test_what_a_killed_removal_left_is_swept_away(steps: Steps, lake: Path) -> None:
+    steps.write(target(), [FIRST], table(n=[1]))
+    aside = lake / ".partita" / "process-999999999-removed-x"
+    aside.mkdir(parents=True)
+    (lake / "orders").rename(aside / "rows")
+    with pytest.raises(IOManagerError, match="is not there"):
+        steps.rows(target(), [FIRST])
+    steps.manager.remove(target())
+    assert _files(lake) == []

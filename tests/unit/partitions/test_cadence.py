@@ -197,17 +197,17 @@ def test_no_two_clock_changes_are_closer_than_the_probe_step() -> None:
 @pytest.mark.parametrize(
     ("cron", "field", "marks"),
     [
-        ("61 2 * * *", "'61' is not a minute", "  ^^"),
-        ("0 24 * * *", "'24' is not a hour", "    ^^"),
-        ("0 0 32 * *", "'32' is not a day of month", "      ^^"),
-        ("0 0 1 foo *", "'foo' is not a month", "        ^^^"),
-        ("0 0 * * MON-SUN", "'MON-SUN' is not a day of week", "          ^^^^^^^"),
-        ("*/0 0 * * *", "'*/0' is not a minute", "  ^^^"),
-        ("0 5-1 * * *", "'5-1' is not a hour", "    ^^^"),
-        ("0 0 31 2 *", "'31' is not a day of month", "      ^^"),
+        ("61 2 * * *", "'61' can't be the minute", "  ^^"),
+        ("0 24 * * *", "'24' can't be the hour", "    ^^"),
+        ("0 0 32 * *", "'32' can't be the day of month", "      ^^"),
+        ("0 0 1 foo *", "'foo' can't be the month", "        ^^^"),
+        ("0 0 * * MON-SUN", "'MON-SUN' can't be the day of week", "          ^^^^^^^"),
+        ("*/0 0 * * *", "'*/0' can't be the minute", "  ^^^"),
+        ("0 5-1 * * *", "'5-1' can't be the hour", "    ^^^"),
+        ("0 0 31 2 *", "'31' can't be the day of month", "      ^^"),
         ("0 0 -1 * *", "'-1'", "      ^^"),
         ("0 0 * * 5#6", "'5#6'", "          ^^^"),
-        ("٣ 0 * * *", "is not a minute", "  ^"),
+        ("٣ 0 * * *", "can't be the minute", "  ^"),
     ],
 )
 def test_a_cron_error_marks_the_field(cron: str, field: str, marks: str) -> None:
@@ -223,7 +223,7 @@ def test_a_cron_error_marks_the_field(cron: str, field: str, marks: str) -> None
     [("@daily", '"0 0 * * *"'), ("* * * *", "15 2"), ("0 0 0 * * *", "15 2"), ("", "15 2")],
 )
 def test_a_cron_expression_without_five_fields_says_so(cron: str, hint: str) -> None:
-    with pytest.raises(PartitionDefinitionError, match="fields, not 5") as caught:
+    with pytest.raises(PartitionDefinitionError, match=r"fields?, not 5") as caught:
         parse_cron(cron)
     assert hint in (caught.value.hint or "")
 

@@ -303,7 +303,7 @@ def test_a_weekday_that_is_none_names_the_nearest() -> None:
 
 
 def test_a_bad_cron_expression_is_refused_when_the_definition_is_made() -> None:
-    assert "'25' is not a hour" in bad(CronPartitions, "0 25 * * *", "2025-01-01").message
+    assert "'25' can't be the hour" in bad(CronPartitions, "0 25 * * *", "2025-01-01").message
 
 
 def test_more_than_ten_million_partitions_are_refused() -> None:
