@@ -35,6 +35,7 @@ from assets_core.authoring.sources import (
     digest_of,
     dotted,
 )
+from assets_core.model.records import VersionPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,25 +46,11 @@ _DECORATORS: Final = "assets_core"
 
 
 @dataclass(frozen=True, slots=True)
-class CodePart:
-    """One thing that the version depends on.
-
-    `kind` is `function`, `class`, `constant`, `module`, `import`, `bytecode`, `option`, `config` or `declared`. `source` is its
-    normalised text (no comments, docstrings or type hints), for showing what changed.
-    """
-
-    name: str
-    kind: str
-    digest: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class CodeFingerprint:
     """The code version of an asset, and its parts: the function first, the others by name."""
 
     version: str
-    parts: tuple[CodePart, ...]
+    parts: tuple[VersionPart, ...]
 
 
 def code_fingerprint(
@@ -89,7 +76,7 @@ def code_fingerprint(
     """
     if asset.code_version is not None:
         text = str(asset.code_version)
-        part = CodePart("code_version", "declared", digest_of(text), text)
+        part = VersionPart("code_version", "declared", digest_of(text), text)
         return CodeFingerprint(f"declared:{text}", (part,))
     walk = _Walk(Places(files or SourceFiles(), home=asset.function))
     root = walk.value(asset.function, asset.key)
@@ -111,7 +98,7 @@ Parts = list[int]
 
 @dataclass(slots=True)
 class _Found:
-    part: CodePart
+    part: VersionPart
     edges: set[tuple[str, int]] = field(default_factory=set)
 
 
@@ -149,7 +136,7 @@ class _Walk:
 
     def text(self, name: str, kind: str, text: str) -> int:
         """A part that is its text."""
-        return self._part((kind, name, text), CodePart(name, kind, digest_of(text), text))
+        return self._part((kind, name, text), VersionPart(name, kind, digest_of(text), text))
 
     def value(self, value: object, label: str) -> Parts:
         """The parts of something that exists: a function, a class, or whatever a closure holds."""
@@ -188,7 +175,7 @@ class _Walk:
         self._known[key] = parts
         return parts
 
-    def _part(self, key: object, part: CodePart) -> int:
+    def _part(self, key: object, part: VersionPart) -> int:
         if key not in self._known:
             self._known[key] = [len(self._found)]
             self._found.append(_Found(part))
@@ -218,7 +205,7 @@ class _Walk:
     def _bytecode(self, function: types.FunctionType, name: str, key: object) -> int:
         text = bytecode_text(function.__code__, function.__doc__)
         number = self._part(
-            ("code", id(function.__code__)), CodePart(name, "bytecode", digest_of(text), text)
+            ("code", id(function.__code__)), VersionPart(name, "bytecode", digest_of(text), text)
         )
         self._known[key] = [number]
         for path in outer_names(function.__code__):
@@ -246,7 +233,7 @@ class _Walk:
                 for node in nodes
             ]
         else:
-            parts = [self._part(key, CodePart(name, "bytecode", digest_of(name), name))]
+            parts = [self._part(key, VersionPart(name, "bytecode", digest_of(name), name))]
             self._known[key] = parts
             for attribute, member in vars(value).items():
                 if isinstance(member, types.FunctionType):
@@ -264,7 +251,7 @@ class _Walk:
         text = writer.of(value)
         # The label is for people: one value that two names hold is one part under the first of them.
         parts = [
-            self._part(("data", id(value)), CodePart(label, "constant", digest_of(text), text))
+            self._part(("data", id(value)), VersionPart(label, "constant", digest_of(text), text))
         ]
         for position, inner in enumerate(writer.parts):
             self.link(parts, f"inner {position}", self.value(inner, f"{label}.{position}"))
@@ -285,7 +272,7 @@ class _Walk:
         if key in self._known:
             return self._known[key][0]
         piece = file.piece(node, decorators)
-        number = self._part(key, CodePart(name, kind, piece.digest, piece.source))
+        number = self._part(key, VersionPart(name, kind, piece.digest, piece.source))
         for path in sorted(piece.references):
             self.link([number], ".".join(path), self._reference(path, piece, module))
         return number

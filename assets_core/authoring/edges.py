@@ -11,16 +11,17 @@ from assets_core.authoring.problems import kind_of
 from assets_core.authoring.rules import dimensions, time_kind
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import Target
+from assets_core.model.records import VersionPart
 from partitions.definitions import SINGLE, StaticPartitions
 from partitions.keyed_mappings import All, Identity
 from partitions.mappings import LastN, choose_mapping
 from partitions.multi import MultiPartitions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from assets_core.authoring.decorators import Asset
-    from assets_core.model.specs import Dependency, Input, PartitionBy
+    from assets_core.model.specs import AssetSpec, Dependency, Input, PartitionBy
     from partitions.definitions import Partitions
     from partitions.mappings import PartitionMapping
 
@@ -41,6 +42,23 @@ def _extent(mapping: PartitionMapping, upstream: Partitions) -> list[object]:
     if isinstance(mapping, All):
         return [start, end]
     return [start] if isinstance(mapping, LastN) else []
+
+
+def _extent_lines(mapping: PartitionMapping, upstream: Partitions) -> Iterator[str]:
+    """What `_extent` says, for people."""
+    if isinstance(upstream, MultiPartitions) and not isinstance(mapping, Identity):
+        for name, dimension in upstream.dimensions:
+            yield from (f"{name}: {each}" for each in _extent_lines(mapping, dimension))
+        return
+    extent = _extent(mapping, upstream)
+    if isinstance(upstream, StaticPartitions):
+        yield from (f"partition {key}" for key in extent)
+        return
+    yield from (
+        f"partitions {word} {bound}"
+        for word, bound in zip(("from", "until"), extent, strict=False)
+        if bound is not None
+    )
 
 
 def partitions_of(asset: Asset) -> Partitions:
@@ -101,3 +119,27 @@ def deps_version(
     )
     parts = [edges, partitions_of(asset).space, ordered_partition_by(asset)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def deps_parts(spec: AssetSpec, definitions: Mapping[str, Partitions]) -> tuple[VersionPart, ...]:
+    """What `deps_version` is made of, one part per edge: equal versions have equal parts, and different ones differ in a part.
+
+    An `input` is named by its parameter, an `order` (of `deps=`) by the upstream asset. `definitions` as there.
+    """
+    texts = [("partitions", "partitions", spec.partitions.space)]
+    by = spec.partition_by
+    if by is not None:
+        columns = [by] if isinstance(by, str) else [" ".join(pair) for pair in by]
+        texts.append(("partition_by", "option", ", ".join(columns)))
+    for edge in spec.dependencies:
+        lines = [f"reads {edge.upstream}" if edge.parameter else f"after {edge.upstream}"]
+        lines.append(f"mapping {edge.mapping.text()}")
+        if edge.allow_missing:
+            lines.append("may be missing")
+        lines += _extent_lines(edge.mapping, definitions[edge.upstream])
+        kind = "order" if edge.parameter is None else "input"
+        texts.append((edge.parameter or edge.upstream, kind, "\n".join(lines)))
+    return tuple(
+        VersionPart(name, kind, hashlib.sha256(text.encode()).hexdigest(), text)
+        for name, kind, text in sorted(texts)
+    )
