@@ -5,7 +5,7 @@ Theory of operation
 From the asset's function a walk follows references by the text of the source files, module by module, as Python's scopes would: to
 functions, classes and constants of the project. Each statement found is a *part* with a digest of its normalised syntax. Names that
 lead out of the project (the standard library, installed packages) are parts that say only where the name comes from: which
-version of pandas is installed does not count. Values that only exist at run time (closures, `functools.partial`) are followed as
+version of pandas is installed counts only if `code_depends` names it. Values that only exist at run time (closures, `functools.partial`) are followed as
 objects; code without source (a REPL) is compared by its bytecode.
 
 The version covers every part's digest and every edge "this part calls that one so", and no file or module name: moving a helper to
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 from assets_core.authoring.code_places import Module, Places
 from assets_core.authoring.code_values import ValueText, bytecode_text, outer_names
 from assets_core.authoring.decorators import Asset, AssetCheck
+from assets_core.authoring.packages import Packages
 from assets_core.authoring.sources import (
     Definition,
     Imported,
@@ -39,6 +40,8 @@ from assets_core.model.records import VersionPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from assets_core.authoring.packages import Package
 
 _VERSION_LENGTH: Final = 16
 _DECORATORS: Final = "assets_core"
@@ -59,14 +62,19 @@ def code_fingerprint(
     *,
     follow: Iterable[object] = (),
     files: SourceFiles | None = None,
+    packages: Packages | None = None,
 ) -> CodeFingerprint:
     """Compute the code version of `asset`; two equal versions mean the same code, whatever it looks like.
 
     Args:
-        asset: what to look at. Its `code_version` replaces everything else, if there is one.
+        asset: what to look at. Its `code_version` replaces everything but `code_depends`, if there is one.
         config: the validated values that its `config` parameter gets.
         follow: further classes or functions whose code counts, such as the class of `config`.
         files: give one for all assets of a project, so that each file is read once.
+        packages: likewise, so that each package is looked up once.
+
+    Raises:
+        DefinitionError: a package of `code_depends` is not installed.
 
     >>> from assets_core.authoring.decorators import asset
     >>> @asset(code_version="2")
@@ -74,10 +82,10 @@ def code_fingerprint(
     >>> code_fingerprint(orders).version
     'declared:2'
     """
+    found = packages or Packages()
+    depends = sorted({found.find(name) for name in asset.code_depends})
     if asset.code_version is not None:
-        text = str(asset.code_version)
-        part = VersionPart("code_version", "declared", digest_of(text), text)
-        return CodeFingerprint(f"declared:{text}", (part,))
+        return _declared(str(asset.code_version), depends)
     walk = _Walk(Places(files or SourceFiles(), home=asset.function))
     root = walk.value(asset.function, asset.key)
     for value in follow:
@@ -86,10 +94,25 @@ def code_fingerprint(
     for name, option in options.items():
         if option is not None:
             walk.link(root, name, [walk.text(name, "option", str(option))])
+    for package in depends:
+        walk.link(root, "package", [walk.text(package.name, "package", package.text())])
     if config:
         values = ValueText(lambda _: False).of(dict(sorted(config.items())))
         walk.link(root, "config", [walk.text("config", "config", values)])
     return walk.fingerprint(root)
+
+
+def _declared(text: str, depends: Sequence[Package]) -> CodeFingerprint:
+    """The version that the author declared, in his own words; what he says it depends on still counts."""
+    parts = [
+        VersionPart("code_version", "declared", digest_of(text), text),
+        *(
+            VersionPart(each.name, "package", digest_of(each.text()), each.text())
+            for each in depends
+        ),
+    ]
+    told = ", ".join(each.text() for each in depends)
+    return CodeFingerprint(f"declared:{text}{f' with {told}' if told else ''}", tuple(parts))
 
 
 Parts = list[int]

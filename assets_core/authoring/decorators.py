@@ -101,6 +101,7 @@ class Asset(Generic[P, R_co]):
     lookback: int = 0
     closed_after: timedelta = _AT_ONCE
     code_version: str | None = None
+    code_depends: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _look_like(self, self.function)
@@ -169,6 +170,7 @@ def asset(
     lookback: int = 0,
     closed_after: timedelta = _AT_ONCE,
     code_version: str | None = None,
+    code_depends: Iterable[str] = (),
 ) -> Asset[Q, T]: ...
 
 
@@ -193,6 +195,7 @@ def asset(
     lookback: int = 0,
     closed_after: timedelta = _AT_ONCE,
     code_version: str | None = None,
+    code_depends: Iterable[str] = (),
 ) -> Callable[[Callable[Q, T]], Asset[Q, T]]: ...
 
 
@@ -216,6 +219,7 @@ def asset(
     lookback: int = 0,
     closed_after: timedelta = _AT_ONCE,
     code_version: str | None = None,
+    code_depends: Iterable[str] = (),
 ) -> Asset | Callable[[Callable[..., object]], Asset]:
     """Turn a function into an asset; with or without parentheses.
 
@@ -238,6 +242,7 @@ def asset(
         lookback: how many earlier partitions are done again whenever a new one is due.
         closed_after: how long after its end a partition becomes due.
         code_version: replaces the version that is computed from the code; change it to make everything stale.
+        code_depends: installed packages, such as "pandas", whose versions count into the code version.
 
     Raises:
         DefinitionError: the function can't be called or has no name, or an option is of the wrong type. What depends on other
@@ -274,6 +279,7 @@ def asset(
             lookback=lookback,
             closed_after=closed_after,
             code_version=code_version,
+            code_depends=_texts(key, "code_depends", code_depends),
         )
 
     return decorate if function is None else decorate(function)

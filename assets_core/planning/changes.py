@@ -190,11 +190,12 @@ class Difference:
 
     `key` is None if no partition was named. `makers` come latest first; `compared` is one of them, None if nothing was materialized,
     or no partition was named and the versions of now made all there are. Of a side, None as `changes` means that what its old version was
-    made of is not known.
+    made of is not known. `other_space` is the partition space that the asset's state is kept under if there is none under its own.
     """
 
     asset: str
     key: str | None
+    other_space: str | None
     now: VersionTexts
     makers: tuple[Maker, ...]
     compared: Maker | None
@@ -264,6 +265,7 @@ def difference(
     return Difference(
         asset=asset,
         key=None if slot is None else index.key(slot),
+        other_space=facts.state.other_spaces.get(asset),
         now=VersionTexts(spec.code_version, spec.deps_version),
         makers=tuple(told.values()),
         compared=None if chosen is None else told[chosen],

@@ -59,6 +59,8 @@ def _blocks(difference: Difference) -> Iterator[Block]:
 
 def _nothing(difference: Difference) -> str:
     """Why there is nothing to show."""
+    if difference.other_space is not None:
+        return f"its partitions are others now (they were {difference.other_space}), and none of these was ever materialized"
     if not difference.makers or (difference.key is not None and difference.compared is None):
         return "never materialized, so there is nothing to compare with"
     if difference.key is not None or not difference.makers[0].latest:

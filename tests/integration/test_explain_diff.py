@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.integration.conftest import Shop
 
 ASSETS = '''
@@ -204,6 +206,66 @@ def test_accepted_partitions_are_those_of_the_code_that_they_were_accepted_for(
     assert told(shop, "revenue", "--diff").endswith("\n-RATE = 3\n+RATE = 4\n")
 
 
+def test_an_asset_without_partitions_shows_config_classes_and_swapped_imports(empty: Shop) -> None:
+    empty.write("pyproject.toml", "[tool.partita.config.total]\nlimit = 3\n")
+    empty.write("one.py", "def read():\n    return 1\n")
+    empty.write("two.py", "def read():\n    return 2\n")
+    empty.write(
+        "assets.py",
+        """
+        import pyarrow as pa
+        from pydantic import BaseModel
+
+        from assets_core import asset
+        from one import read as first
+        from two import read as second
+
+        class Limits(BaseModel):
+            limit: int = 1
+
+        @asset
+        def total(config: Limits) -> pa.Table:
+            return pa.table({"n": [first() - second() + config.limit]})
+        """,
+    )
+    empty.run("materialize")
+    assert told(empty, "total", "--diff") == (
+        "total: nothing changed; it was made by the code and dependencies of now\n"
+    )
+    empty.edit("pyproject.toml", "3", "4")
+    empty.edit("assets.py", "limit: int = 1", "limit: int = 2")
+    assert told(empty, "total", "--diff") == (
+        "total: it was not made by the code and dependencies of now\n"
+        "\n"
+        "changed class assets.Limits\n"
+        "@@ -1,2 +1,2 @@\n"
+        " class Limits(BaseModel):\n"
+        "-    limit: int = 1\n"
+        "+    limit: int = 2\n"
+        "\n"
+        "changed config\n"
+        "@@ -1 +1 @@\n"
+        "-dict{str 'limit': int 3}\n"
+        "+dict{str 'limit': int 4}\n"
+    )
+    empty.run("materialize")
+    empty.edit("assets.py", "from one", "from three")
+    empty.edit("assets.py", "from two", "from one")
+    empty.edit("assets.py", "from three", "from two")
+    assert told(empty, "total", "--diff") == (
+        "total: it was not made by the code and dependencies of now\n"
+        "\n"
+        "nothing was edited, but a name now leads to another function or constant\n"
+    )
+
+
+def test_partitions_of_another_kind_are_not_compared(shop: Shop) -> None:
+    shop.edit("assets.py", 'end="2025-01-04")', 'end="2025-01-04", timezone="Asia/Tokyo")')
+    assert told(shop, "revenue", "--diff") == (
+        "revenue: its partitions are others now (they were day|UTC|+00:00), and none of these was ever materialized\n"
+    )
+
+
 def test_what_was_never_made_has_nothing_to_be_compared_with(empty: Shop) -> None:
     empty.write("assets.py", ASSETS)
     empty.write("cleaning.py", CLEANING)
@@ -251,3 +313,73 @@ def test_a_table_and_json_lines_tell_the_same(shop: Shop) -> None:
     assert shop.run("explain", "orders", "--diff", "-o", "csv").out == (
         "asset,partition,name,kind,change,was,diff\n"
     )
+
+
+class TestPackages:
+    """`code_depends` with a distribution of the test's own, in a folder of PYTHONPATH."""
+
+    @pytest.fixture
+    def path(self, shop: Shop) -> Path:
+        return shop.folder.parent / "installed"
+
+    def install(self, path: Path, version: str, *, name: str = "Money_Kit") -> None:
+        for older in path.glob(f"{name}-*.dist-info"):
+            (older / "METADATA").unlink()
+            (older / "top_level.txt").unlink()
+            older.rmdir()
+        folder = path / f"{name}-{version}.dist-info"
+        folder.mkdir(parents=True)
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        (folder / "METADATA").write_text(metadata)
+        (folder / "top_level.txt").write_text("money\n")
+
+    def run(self, shop: Shop, path: Path, *arguments: str, code: int = 0) -> str:
+        root = shop.environment()["PYTHONPATH"]
+        answer = shop.run(*arguments, code=code, env={"PYTHONPATH": f"{root}:{path}"})
+        return answer.out + answer.err
+
+    def depend_on(self, shop: Shop, name: str) -> None:
+        shop.edit(
+            "assets.py",
+            "@asset(partitions=days)\ndef revenue",
+            f'@asset(partitions=days, code_depends=["{name}"])\ndef revenue',
+        )
+
+    @pytest.mark.parametrize("name", ["money-kit", "money"])
+    def test_another_version_makes_the_asset_stale_and_is_named(
+        self, shop: Shop, path: Path, name: str
+    ) -> None:
+        self.install(path, "2.2.2")
+        self.depend_on(shop, name)
+        added = self.run(shop, path, "explain", "revenue", "--diff")
+        assert added == HEAD + "added package money-kit 2.2.2\n"
+        self.run(shop, path, "materialize")
+        assert "all up to date" in self.run(shop, path, "plan")
+        self.install(path, "2.2.3")
+        assert "the code changed" in self.run(shop, path, "plan")
+        assert self.run(shop, path, "explain", "revenue", "--diff") == HEAD + (
+            "changed package money-kit 2.2.2 → 2.2.3\n"
+        )
+        assert "the code changed: package money-kit; made by version" in self.run(
+            shop, path, "explain", "revenue@2025-01-02"
+        )
+
+    def test_an_unknown_package_names_the_nearest_one(self, shop: Shop, path: Path) -> None:
+        self.install(path, "2.2.2")
+        self.depend_on(shop, "money-kitt")
+        out = self.run(shop, path, "plan", code=2)
+        assert "asset 'revenue' has 'money-kitt' in code_depends" in out
+        assert "no package 'money-kitt' is installed" in out
+        assert "write 'money-kit', or install it into this environment" in out
+
+    def test_a_plan_that_finds_nothing_changed_does_not_import_the_project(
+        self, shop: Shop, path: Path
+    ) -> None:
+        self.install(path, "2.2.2")
+        self.depend_on(shop, "money-kit")
+        shop.edit("assets.py", '"""A shop."""', 'import sys\nprint("imported", file=sys.stderr)')
+        self.run(shop, path, "materialize")
+        (shop.folder / "notes.txt").write_text("a file beside the modules")
+        assert "imported" not in self.run(shop, path, "plan")
+        self.install(path, "2.2.3")
+        assert "imported" in self.run(shop, path, "plan")
