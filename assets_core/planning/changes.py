@@ -76,7 +76,8 @@ class PartChange:
     def title(self) -> str:
         """What it is called: `function shop.clean`."""
         name = self.part.name
-        return name if self.part.kind in _ONLY_ONE else f"{self.part.kind} {name}"
+        kind = self.part.kind
+        return name if kind in _ONLY_ONE or kind == name else f"{kind} {name}"
 
     @property
     def diff(self) -> tuple[str, ...]:

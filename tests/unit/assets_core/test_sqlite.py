@@ -163,7 +163,7 @@ class TestTheFile:
             materialize(store, "run-1", 1)
         older = apsw.Connection(str(path))
         older.execute("drop table version_part; drop table part")
-        older.execute("update meta set value = '2' where name = 'schema_version'")
+        older.execute("update meta set value = '4' where name = 'schema_version'")
         older.close()
         part = VersionPart("orders", "function", "1", "y")
         with SqliteStore(path) as store:
