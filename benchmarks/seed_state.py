@@ -31,9 +31,9 @@ from assets_core.model.records import (
     RunRecord,
     RunStatus,
 )
+from assets_core.state.sql_chunks import Fold, encode_pieces, write_fold
+from assets_core.state.sql_rows import instant_to_int
 from assets_core.state.sqlite import Folding, SqliteStore
-from assets_core.state.sqlite_chunks import Fold, encode_pieces, write_fold
-from assets_core.state.sqlite_rows import instant_to_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -148,7 +148,7 @@ def write_states(
 
 
 def _ids_text(ids: Ints) -> str:
-    """Like `sqlite_rows.ids_to_text`, without an object per id."""
+    """Like `sql_rows.ids_to_text`, without an object per id."""
     ends = [*(np.flatnonzero(np.diff(ids) != 1) + 1).tolist(), len(ids)]
     starts = [0, *ends[:-1]]
     return ",".join(
