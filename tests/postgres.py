@@ -93,6 +93,13 @@ def in_schema(address: str, schema: str) -> str:
     return f"{address}{'&' if '?' in address else '?'}schema={schema}"
 
 
+def in_database(address: str, name: str) -> str:
+    """The address of another database of the server."""
+    from urllib.parse import urlsplit
+
+    return urlsplit(address)._replace(path=f"/{name}").geturl()
+
+
 @contextmanager
 def fresh_schema(address: str) -> Iterator[str]:
     """The address of a schema that does not exist yet, and will not afterwards."""

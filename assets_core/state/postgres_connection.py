@@ -25,6 +25,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import StoreError
-from assets_core.state.postgres_errors import in_users_words, place_of
+from assets_core.state.postgres_errors import grant_for, in_users_words, place_of, quoted
 from assets_core.state.postgres_schema import MARK, MIGRATIONS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -79,6 +80,14 @@ _SET_CREATED: Final = """
 insert into meta values ('created_at', to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')),
                         ('state_id', $1) on conflict do nothing"""
 
+# Of the schema if it is there, else of the database it would be made in.
+_MAY_WRITE: Final = """
+select current_user::text, case when namespace.oid is null then has_database_privilege(current_database(), 'create')
+    when counter.oid is null then has_schema_privilege(namespace.oid, 'create')
+    else has_schema_privilege(namespace.oid, 'usage') and has_table_privilege(counter.oid, 'update') end
+from (select) one left join pg_namespace namespace on namespace.nspname = ?
+left join pg_class counter on counter.relnamespace = namespace.oid and counter.relname = 'seq_counter'"""
+
 _BEGIN_READING: Final = "begin isolation level repeatable read read only"
 _BEGIN_WRITING: Final = "begin isolation level read committed read write"
 _LOCK_COUNTER: Final = (
@@ -93,11 +102,17 @@ _FORGET_WRITERS: Final = "delete from writer where at < clock_timestamp() - inte
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What answers: `place` names database, host and schema, `version` is PostgreSQL's, `holds_state` whether a run was here before."""
+    """What answers: `place` names database, host and schema, `version` is PostgreSQL's, `holds_state` whether a run was here before.
+
+    `may_write` is whether `user` may record there, or make the schema; `grant` is what its owner would have to run.
+    """
 
     place: str
     version: str
+    user: str
     holds_state: bool
+    may_write: bool
+    grant: str
 
 
 class Database:
@@ -108,6 +123,7 @@ class Database:
         self._sleep = sleep
         self._mutex = threading.RLock()
         self._connection: psycopg.Connection[Any] | None = None
+        self._release: weakref.finalize[..., Database] | None = None
         self._writer = uuid.uuid4().hex
         self._serial = 0
         self._state_id: str | None = None
@@ -157,9 +173,13 @@ class Database:
         """What answers at the address. Raises StoreError."""
         with self._mutex, in_users_words(self.address):
             connection = self._begin(self._start_reading)
+            user, may_write = _cursor(connection).execute(_MAY_WRITE, (self.address.schema,)).get
             self._roll_back(connection)
             version = str(connection.info.parameter_status("server_version"))
-            return Server(place_of(self.address), version, self._prepared)
+            grant = grant_for(self.address, user, there=self._prepared)
+            return Server(
+                place_of(self.address), version, user, self._prepared, bool(may_write), grant
+            )
 
     def _begin(self, start: Callable[[psycopg.Connection[Any]], None]) -> psycopg.Connection[Any]:
         """A connection in a transaction that `start` began. One that was lost since it was last used is made again."""
@@ -201,6 +221,8 @@ class Database:
     ) -> psycopg.Connection[Any]:
         connection = connect(self.address)
         self._connection = connection
+        # A command ends without closing its store; the server is to be told all the same.
+        self._release = weakref.finalize(self, connection.close)
         try:
             start(connection)
         except BaseException:
@@ -330,9 +352,9 @@ class Database:
                 self._drop()
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        if self._release is not None:
+            self._release()
+        self._connection = self._release = None
 
 
 def connect(address: Address) -> psycopg.Connection[Any]:
@@ -366,15 +388,6 @@ def lock_key(purpose: str, address: Address) -> int:
     """The number of an advisory lock of this database: one for each purpose and schema."""
     digest = blake2b(f"partita {purpose} {address.schema}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
-
-
-def quoted(identifier: str) -> str:
-    """An identifier as SQL. The only one that isn't a constant is the schema.
-
-    >>> print(quoted('say "shop" twice'))
-    "say ""shop"" twice"
-    """
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 def _cursor(connection: psycopg.Connection[Any]) -> Cursor:

@@ -32,6 +32,26 @@ def in_users_words(address: Address) -> Iterator[None]:
         raise store_error(address, error) from error
 
 
+def quoted(identifier: str) -> str:
+    """An identifier as SQL. The only one that isn't a constant is the schema.
+
+    >>> print(quoted('say "shop" twice'))
+    "say ""shop"" twice"
+    """
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def grant_for(address: Address, user: str, *, there: bool) -> str:
+    """What the owner of the database, or of a schema that is there, would have to run so that `user` may record."""
+    schema, role = quoted(address.schema), quoted(user)
+    if there:
+        return (
+            f"Ask its owner for: grant usage, create on schema {schema} to {role}; "
+            f"grant select, insert, update, delete on all tables in schema {schema} to {role}"
+        )
+    return f"Ask the database's owner for: create schema {schema} authorization {role}"
+
+
 def place_of(address: Address) -> str:
     """Database, server and schema, for a text: what the address says, and what libpq takes from the environment where it says nothing.
 
@@ -77,7 +97,7 @@ def store_error(address: Address, error: psycopg.Error) -> StoreError:
         case errors.InsufficientPrivilege():
             return StoreError(
                 f"The {place} does not let {user} do that: {told}",
-                hint=f"Ask its owner for: create schema {address.schema} authorization {user}",
+                hint=f"{grant_for(address, user, there='for database' not in told)}",
             )
         case errors.ReadOnlySqlTransaction():
             return StoreError(

@@ -7,6 +7,7 @@ in `dialects`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         VersionParts,
     )
     from assets_core.state.dialects import Cursor, Transactions
+    from assets_core.state.locks import RunLock
     from assets_core.state.sql_chunks import Fold
     from assets_core.state.store import StateProblem
     from partitions.definitions import KeyIds
@@ -70,12 +72,16 @@ class Folding:
 DEFAULT_FOLDING: Final = Folding()
 
 
-class SqlStore:
+class SqlStore(ABC):
     """A state store on `database`, whose tables are there or are made when somebody writes. Threads may share an instance and take turns."""
 
     def __init__(self, database: Transactions, folding: Folding) -> None:
         self._folding = folding
         self._database = database
+
+    @abstractmethod
+    def run_lock(self) -> RunLock:
+        """The lock of one run at a time on this state; it opens nothing before it is used."""
 
     def __enter__(self) -> Self:
         return self

@@ -9,11 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets_core.model.errors import StoreError
 from assets_core.state.sql_store import DEFAULT_FOLDING, Folding, SqlStore
 from assets_core.state.sqlite_connection import Database
 
 if TYPE_CHECKING:
     from os import PathLike
+
+    from assets_core.state.locks import ProjectLock
 
 
 class SqliteStore(SqlStore):
@@ -36,3 +39,12 @@ class SqliteStore(SqlStore):
     ) -> None:
         file = None if path == ":memory:" else Path(path)
         super().__init__(Database(file, busy_timeout=busy_timeout), folding)
+        self._path = file
+
+    def run_lock(self) -> ProjectLock:
+        """The lock of one run at a time on this state: a file beside it. Raises StoreError for a state in memory, which needs none."""
+        from assets_core.state.locks import ProjectLock  # noqa: PLC0415
+
+        if self._path is None:
+            raise StoreError("A state in memory has no lock: no other process can use it.")
+        return ProjectLock(self._path.with_name("run.lock"))

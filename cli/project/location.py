@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from assets_core.model.errors import ProjectError
+from assets_core.state.postgres_address import expand_variables, is_address, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,15 +38,27 @@ class Location:
         return f"module {self.module}" if self.module is not None else f"file {self.file}"
 
     @property
-    def state_path(self) -> Path:
-        """The state file. Its folder holds everything else of Partita's as well."""
-        state = self.table.get("state", DEFAULT_STATE)
-        return self.root / (state if isinstance(state, str) else DEFAULT_STATE)
+    def state(self) -> Path | str:
+        """The state file, or the address of a state in PostgreSQL.
+
+        Raises ProjectError for an address of something else, and for an environment variable that is not set.
+        """
+        written = self.table.get("state", DEFAULT_STATE)
+        state = expand_variables(written) if isinstance(written, str) else DEFAULT_STATE
+        if is_address(state):
+            return state
+        if "://" in state:
+            raise ProjectError(
+                f"{self.pyproject}: `state` in [tool.partita] is an address, {without_password(state)}, and not PostgreSQL's",
+                hint='name a file, such as state = ".partita/state.db", or state = "postgresql://HOST/DATABASE"',
+            )
+        return self.root / state
 
     @property
     def folder(self) -> Path:
-        """The folder of the state file."""
-        return self.state_path.parent
+        """The folder of the state file, or the usual one: it holds all else of Partita's that is of this machine."""
+        state = self.state
+        return (self.root / DEFAULT_STATE if isinstance(state, str) else state).parent
 
 
 def find_location(cwd: Path, *, module: str | None = None, file: str | None = None) -> Location:

@@ -248,9 +248,5 @@ def recovered_line(run_id: str) -> Line:
 
 def waiting_line(holder: LockHolder | None) -> str:
     """What is said while another process works on the project."""
-    who = (
-        "another process"
-        if holder is None
-        else f"run {holder.run_id} (process {holder.process_id})"
-    )
+    who = "another process" if holder is None else f"run {holder.run_id} ({holder.place})"
     return f"waiting for {who}, which works on this project, to finish"
