@@ -45,13 +45,15 @@ def is_address(text: str) -> bool:
     return text.startswith(_SCHEMES)
 
 
-def without_password(text: str) -> str:
-    """The address as it may be shown.
+def without_password(text: str, instead: str = "***") -> str:
+    """The address as it may be shown, with `instead` for the password.
 
     >>> without_password("postgresql://ann:secret@db/shop?password=x&schema=s")
     'postgresql://ann:***@db/shop?password=***&schema=s'
     """
-    return _SECRET.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+    return _SECRET.sub(
+        lambda found: f"{found[1]}{instead}@" if found[1] else f"{found[2]}{instead}", text
+    )
 
 
 def parse_address(text: str) -> Address:
@@ -94,7 +96,7 @@ def expand_variables(text: str, environment: Mapping[str, str] = os.environ) -> 
         name = found[1]
         if name not in environment:
             raise ProjectError(
-                f"`state` in [tool.partita] names the environment variable {name}, which is not set",
+                f"the place of the state names the environment variable {name}, which is not set",
                 hint=f"export {name}=…",
             )
         return quote(environment[name], safe="") if found.start() < at else environment[name]

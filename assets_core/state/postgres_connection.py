@@ -361,10 +361,13 @@ def connect(address: Address) -> psycopg.Connection[Any]:
     """A session in the address's schema, each statement its own transaction unless one is begun. Raises psycopg.Error or StoreError."""
     import psycopg  # noqa: PLC0415 - heavy, and an extra
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+    from psycopg.types.numeric import Int8Dumper  # noqa: PLC0415
 
     given = conninfo_to_dict(address.conninfo)
     options: dict[str, Any] = {name: one for name, one in _CLIENT.items() if name not in given}
     connection = psycopg.connect(address.conninfo, autocommit=True, **options)
+    # All integers are sent as bigint: else each mixture of sizes would be a statement of its own to the server.
+    connection.adapters.register_dumper(int, Int8Dumper)
     try:
         _refuse_if_old(connection, address)
         connection.execute(_SESSION)

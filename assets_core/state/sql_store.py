@@ -302,6 +302,21 @@ class SqlStore(ABC):
         with self._database.write() as cursor:
             return sql_chunks.write_fold(cursor, fold, instant_to_int(now))
 
+    def copy_to(self, target: SqlStore) -> Mapping[str, int]:
+        """Copy all of this state into another store that is empty, in one transaction there; answers how many rows each table has.
+
+        The copy is verified before it is committed. Raises StoreError, and then the target is as it was. No run may work on either.
+        """
+        with self._database.read() as cursor:
+            return target.take_over(cursor)
+
+    def take_over(self, source: Cursor) -> Mapping[str, int]:
+        """Copy the state that `source` reads into this empty one: the other half of `copy_to`."""
+        from assets_core.state import sql_copy  # noqa: PLC0415 - loads numpy
+
+        with self._database.write() as cursor:
+            return sql_copy.copy_state(source, cursor)
+
     def verify(self) -> list[StateProblem]:
         """Everything that is wrong with the state; reads the whole log."""
         from assets_core.state import sql_verify  # noqa: PLC0415 - loads numpy

@@ -14,7 +14,7 @@ from tests.integration.conftest import ASSETS, Answer, Shop
 if TYPE_CHECKING:
     from pathlib import Path
 
-OF_THE_ENVIRONMENT = '[tool.partita]\nstate = "${STATE}"\n'
+OF_THE_ENVIRONMENT = '[tool.partita]\ndefinitions = "assets"\nstate = "${STATE}"\n'
 
 
 @pytest.fixture
@@ -157,3 +157,45 @@ def test_a_state_of_a_newer_partita_is_left_alone(shared: Shop, postgres_url: st
     postgres.execute(postgres_url, "update meta set value = 99 where name = 'schema_version'")
     refused(shared.run("materialize", code=2), "99", "newer", "pip install --upgrade")
     assert "newer" in shared.run("doctor", code=1).out
+
+
+def test_a_state_moves_to_a_server_and_back(shop: Shop, postgres_url: str) -> None:
+    shop.run("materialize", "+revenue", "prices")
+    there = shop.run("state", "migrate", "--to", "${STATE}", env={"STATE": postgres_url})
+    assert 'state = "${STATE}"' in there.out
+    refused(shop.run("state", "migrate", "--to", postgres_url, code=2), "holds a state already")
+    shop.write("pyproject.toml", OF_THE_ENVIRONMENT)
+    state = {"STATE": postgres_url}
+    assert shop.run("plan", "+revenue", "prices", "--json", env=state).data["to_run"] == 0
+    shop.run("materialize", env=state)
+    away = shop.run("state", "migrate", "--to", "var/state.db", env=state)
+    assert "move what else is in" in away.out
+    (shop.folder / "deeper").mkdir()
+    beside = ("state", "migrate", "--to", "../.partita/back.db")
+    back = shop.run(*beside, env=state, cwd=shop.folder / "deeper")
+    assert 'state = ".partita/back.db"' in back.out
+    assert "move what else" not in back.out
+    shop.write("pyproject.toml", '[tool.partita]\nstate = ".partita/back.db"\n')
+    assert shop.run("plan", "--json").data["to_run"] == 0
+    shop.run("state", "verify")
+
+
+def test_a_move_that_is_cut_off_leaves_nothing_at_the_target(
+    shop: Shop, postgres_url: str
+) -> None:
+    shop.run("materialize", "orders")
+    kill = {"PARTITA_FAILPOINTS": "state.commit=kill"}
+    shop.run("state", "migrate", "--to", postgres_url, code=-9, env=kill)
+    assert postgres.execute(postgres_url, "select count(*) from run") == [(0,)]
+    assert shop.run("plan", "orders", "--json").data["to_run"] == 0
+    shop.run("state", "verify")
+    shop.run("state", "migrate", "--to", postgres_url)
+
+
+def test_a_run_that_is_killed_is_settled_by_the_next(shared: Shop) -> None:
+    kill = {"PARTITA_FAILPOINTS": "run.published=kill@2"}
+    shared.run("materialize", code=-9, env=kill)
+    told = shared.run("materialize")
+    assert "recovered" in told.err
+    assert shared.run("plan", "--json").data["to_run"] == 0
+    shared.run("state", "verify")
