@@ -26,17 +26,19 @@ NOBODY = 65534
 CONFIGURATION = """
 listen_addresses = ''
 unix_socket_directories = '{folder}'
-fsync = off
-full_page_writes = off
 max_connections = 50
 shared_buffers = 32MB
 autovacuum = off
 logging_collector = off
 """
+NOT_DURABLE = """
+fsync = off
+full_page_writes = off
+"""
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(*, durable: bool = False) -> Iterator[str]:
     """The address of a server, without a schema, whose user may create databases and schemas."""
     named = os.environ.get(VARIABLE)
     if named:
@@ -44,14 +46,14 @@ def server() -> Iterator[str]:
         return
     folder = Path(tempfile.mkdtemp(prefix="partita-postgres-"))
     try:
-        with _own_server(folder):
+        with _own_server(folder, CONFIGURATION if durable else CONFIGURATION + NOT_DURABLE):
             yield f"postgresql://postgres@/postgres?host={folder}"
     finally:
         shutil.rmtree(folder)
 
 
 @contextmanager
-def _own_server(folder: Path) -> Iterator[None]:
+def _own_server(folder: Path, configuration: str) -> Iterator[None]:
     programs = _programs(folder)
     data, log = folder / "data", folder / "log"
     user: dict[str, Any] = {}
@@ -64,7 +66,7 @@ def _own_server(folder: Path) -> Iterator[None]:
     ]  # fmt: skip
     subprocess.run(made, check=True, capture_output=True, cwd=folder, **user)
     with (data / "postgresql.conf").open("a") as file:
-        file.write(CONFIGURATION.format(folder=folder))
+        file.write(configuration.format(folder=folder))
     start = [programs / "pg_ctl", "--pgdata", data, "--log", log, "--wait", "--silent", "start"]
     subprocess.run(start, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
     try:
