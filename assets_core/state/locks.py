@@ -77,14 +77,16 @@ class RunLock(Protocol):
         """Who holds the lock; None if nobody does, or if the holder has not written its name yet."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def held_by(holder: LockHolder, lock: str) -> StoreError:
     )
 
 
-class ProjectLock:
+class ProjectLock(RunLock):
     """The lock on the file `path`, which is created when needed and never removed (a removed file could be locked twice).
 
     `clock` (seconds, monotonic) and `sleep` (seconds) are for tests.
@@ -204,17 +206,6 @@ class ProjectLock:
         """Who holds the lock; None if nobody does, or if the holder has not written its name yet."""
         held, holder = self._probe()
         return holder if held else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def _probe(self) -> tuple[bool, LockHolder | None]:
         if self._file is not None:

@@ -22,13 +22,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from assets_core.model.errors import StoreError
-from assets_core.state.locks import LockHolder, OnWait, Patience, held_by
+from assets_core.state.locks import LockHolder, OnWait, Patience, RunLock, held_by
 from assets_core.state.postgres_connection import connect, lock_key
 from assets_core.state.postgres_errors import in_users_words, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     import psycopg
 
@@ -54,7 +53,7 @@ where locktype = 'advisory' and database = (select oid from pg_database where da
   and (classid::bigint << 32) | objid::bigint = ? and objsubid = 1 and granted"""
 
 
-class PostgresLock:
+class PostgresLock(RunLock):
     """The lock of the state in `database`. Taking it makes the state's tables; asking who holds it makes nothing."""
 
     def __init__(
@@ -123,17 +122,6 @@ class PostgresLock:
     def holder(self) -> LockHolder | None:
         """Who holds the lock; None if nobody does, or if the holder has not written its name yet."""
         return self._probe()[1]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def _probe(self) -> tuple[bool, LockHolder | None]:
         if not self._database.server().holds_state:

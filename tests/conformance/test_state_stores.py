@@ -8,7 +8,8 @@ import apsw
 import pytest
 
 from assets_core.state.postgres import PostgresStore
-from assets_core.state.sqlite import Folding, SqliteStore
+from assets_core.state.sql_store import Folding
+from assets_core.state.sqlite import SqliteStore
 from tests import postgres
 from tests.conformance.state_store_suite import StateStoreSuite
 

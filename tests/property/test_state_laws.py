@@ -37,7 +37,8 @@ from assets_core.model.records import (
     StepSucceeded,
 )
 from assets_core.state.postgres import PostgresStore
-from assets_core.state.sqlite import Folding, SqliteStore
+from assets_core.state.sql_store import Folding
+from assets_core.state.sqlite import SqliteStore
 from tests import postgres
 
 if TYPE_CHECKING:

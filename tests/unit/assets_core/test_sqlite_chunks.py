@@ -26,7 +26,8 @@ from assets_core.model.records import (
 )
 from assets_core.state import schema, sql_chunks
 from assets_core.state.chunk_codec import Chunks, column_arrays, encode_chunk
-from assets_core.state.sqlite import Folding, SqliteStore
+from assets_core.state.sql_store import Folding
+from assets_core.state.sqlite import SqliteStore
 from assets_core.state.store import Compaction, ProblemKind
 
 if TYPE_CHECKING:
