@@ -170,6 +170,19 @@ def _forget_to_sync_the_folder() -> None:
     parquet_writes.os = _WithoutSync()  # type: ignore[assignment]
 
 
+def _in_postgres_let_writers_not_take_turns() -> None:
+    from assets_core.state import postgres_connection
+
+    statement = postgres_connection._LOCK_COUNTER.replace(" for update", "")
+    postgres_connection._LOCK_COUNTER = statement  # type: ignore[misc]
+
+
+def _in_postgres_believe_that_a_lost_commit_took_place() -> None:
+    from assets_core.state.postgres_connection import Database
+
+    Database._took_place = lambda _self: True  # type: ignore[method-assign]
+
+
 FAILPOINTS = "tests/crash/test_failpoints.py::test_a_kill_at_a_failpoint_loses_and_doubles_nothing"
 DESTINATIONS = "tests/conformance/test_io_managers.py"
 SIMULATOR = "tests/property/test_never_false_fresh.py"
@@ -210,6 +223,14 @@ MUTANTS = {
     ),
     "read the counter when recording": Mutant(
         _read_the_counter_when_recording, ("tests/integration/test_two_runs.py",)
+    ),
+    "in PostgreSQL, let writers not take turns": Mutant(
+        _in_postgres_let_writers_not_take_turns,
+        ("tests/unit/assets_core/test_postgres.py", "-k", "turn"),
+    ),
+    "in PostgreSQL, believe that a lost commit took place": Mutant(
+        _in_postgres_believe_that_a_lost_commit_took_place,
+        ("tests/unit/assets_core/test_postgres.py", "-k", "commit"),
     ),
     "call changed rows unchanged": Mutant(_call_changed_rows_unchanged, (SIMULATOR,)),
     "forget to sync a staged file": Mutant(

@@ -61,6 +61,17 @@ def server_version(url: str) -> str:
     return str(version)
 
 
+def test_a_new_project_begins_on_a_server(empty: Shop, postgres_url: str) -> None:
+    empty.run("init", "shop")
+    project = Shop(empty.folder / "shop")
+    project.edit("pyproject.toml", "[tool.partita]", f'[tool.partita]\nstate = "{postgres_url}"')
+    planned = project.run("plan", "--json").data["to_run"]
+    assert project.run("materialize", "--json").data["counts"] == {"succeeded": planned}
+    assert project.run("plan", "--json").data["to_run"] == 0
+    fresh = project.run("status", "--json").data["assets"]
+    assert sum(one["fresh"] for one in fresh) == planned
+
+
 def test_two_projects_share_a_server_and_know_nothing_of_each_other(
     shop: Shop, empty: Shop, postgres_server: str
 ) -> None:

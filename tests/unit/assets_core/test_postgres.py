@@ -144,6 +144,20 @@ def test_a_commit_that_can_not_be_looked_up_is_told_as_that(
     assert store.waits == [0.1, 1.0, 5.0]
 
 
+def test_a_writer_waits_for_its_turn_and_a_reader_does_not(store: Wired) -> None:
+    store.register([ORDERS])
+    with (
+        PostgresStore(f"{store.url}&options=-clock_timeout%3D50") as other,
+        store._postgres.write() as cursor,
+    ):
+        cursor.execute("update seq_counter set seq = seq + 1")
+        assert other.snapshot([ORDERS]).seq == 0
+        with pytest.raises(StoreError, match="lock timeout"):
+            other.start_run(run_record("second"))
+    with PostgresStore(store.url) as other:
+        assert other.snapshot([ORDERS]).seq == 1
+
+
 def test_a_state_that_was_dropped_is_not_made_anew_by_a_run_that_used_it(store: Wired) -> None:
     schema = store._postgres.address.schema
     postgres.execute(store.url, f"drop schema {schema} cascade")
