@@ -335,6 +335,7 @@ class TestWhenFoldingHappens:
         runs.store.close()
         older = apsw.Connection(str(path))
         older.execute("drop table state_chunk; drop table compaction")
+        older.execute("drop index step_measured; alter table step drop column seconds")
         older.execute("update meta set value = '1' where name = 'schema_version'")
         older.close()
         with SqliteStore(path) as store:
