@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Settled,
         StateSnapshot,
         StepClaim,
+        StepDuration,
         StepOutcome,
         StepRecord,
         VersionIds,
@@ -256,6 +257,11 @@ class SqliteStore:
         """All check outcomes of a run with their step ids, in order."""
         with self._database.read() as cursor:
             return sqlite_runs.read_checks(cursor, run_id)
+
+    def durations(self, asset: str, space: str, limit: int = 100) -> list[StepDuration]:
+        """What the latest succeeded steps of an asset took, newest first; none for an asset that the store has not seen."""
+        with self._database.read() as cursor:
+            return sqlite_runs.read_durations(cursor, asset, space, limit)
 
     def unfinished_runs(self) -> list[RunRecord]:
         """Runs with status RUNNING, oldest first, with their plans."""

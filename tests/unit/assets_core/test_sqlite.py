@@ -36,6 +36,7 @@ from assets_core.state import (
 )
 from assets_core.state.sqlite import SqliteStore
 from assets_core.state.sqlite_rows import (
+    count_ids,
     ids_from_text,
     ids_to_text,
     instant_to_int,
@@ -472,9 +473,10 @@ class TestTransactions:
                 (sqlite_log._IN_FLIGHT, 0, "step_running (run=?)"),
                 (sqlite_log._ASSET_AND_VERSIONS, 4, "asset_id=? AND kind=? AND text=?"),
                 (sqlite_steps._RUNNING_PARTITIONS, 1, "step_running (run=?)"),
-                (sqlite_steps._END_STEP, 7, "INTEGER PRIMARY KEY (rowid=?)"),
+                (sqlite_steps._END_STEP, 8, "INTEGER PRIMARY KEY (rowid=?)"),
                 (sqlite_runs._STEPS, 2, "step_by_run (run=?)"),
                 (sqlite_runs._CHECKS, 1, "check_result_by_step (step_id=?)"),
+                (sqlite_runs._DURATIONS, 3, "step_measured (asset_id=?)"),
                 (sqlite_runs._UNFINISHED, 0, "run_running"),
             ):
                 plan = connection.execute(
@@ -486,6 +488,7 @@ class TestTransactions:
                     sqlite_chunks._TAIL,
                     sqlite_chunks.CHUNKS,
                     sqlite_verify._LOG_OF_ASSET,
+                    sqlite_runs._DURATIONS,
                 }
 
 
@@ -493,6 +496,7 @@ class TestColumns:
     @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1))
     def test_any_ids_come_back_from_text_in_their_order(self, ids: list[int]) -> None:
         assert ids_from_text(ids_to_text(ids)) == tuple(ids)
+        assert count_ids(ids_to_text(ids)) == len(ids)
 
     @given(st.integers(-5000, 5000), st.integers(2, 3000))
     def test_a_run_of_ids_is_short(self, first: int, count: int) -> None:
@@ -503,6 +507,7 @@ class TestColumns:
     def test_no_ids_are_no_text(self) -> None:
         assert ids_to_text([]) == ""
         assert ids_from_text("") == ()
+        assert count_ids("") == 0
 
     @given(st.datetimes(timezones=st.timezones()))
     def test_an_instant_comes_back_to_the_microsecond(self, instant: datetime) -> None:
