@@ -1,0 +1,167 @@
+"""A plan as an artefact: what is written down of one, and how that is laid over a project again. Pure; files are read in `cli`.
+
+Theory of operation
+-------------------
+A saved plan is the rows of a plan, the request that they answer, and its *basis*: the instant, the state's id and counter, and the
+versions of everything that it runs. Whether it may still run is decided in `movement`.
+
+Partitions are written as runs of stored ids. Keys of static definitions and lanes may not have an id yet; theirs are provisional and
+mean nothing once the state gives real ones, so such a set is written as the range expression of its keys as well, and read from that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from assets_core.model.errors import PlanError
+from assets_core.planning.plan import set_as_json
+from assets_core.planning.planner import PlanRequest
+from partitions.errors import PartitaError, nearest
+from partitions.ranges import parse_range
+from partitions.sets import PartitionSet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from assets_core.authoring.graph import AssetGraph
+    from assets_core.planning.plan import Json, Plan
+    from assets_core.planning.planner import Mode
+    from assets_core.planning.reasons import Reason
+    from assets_core.planning.staleness import Facts
+    from partitions.definitions import PartitionIndex
+
+PLAN_FORMAT: Final = 1
+"""The number under "format" in a saved plan; it grows when what was written before would be read wrongly."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSet:
+    """Partitions of one asset as they were written: half-open runs of ids, or, if that is not None, the `expression` of their keys."""
+
+    count: int
+    ids: tuple[tuple[int, int], ...]
+    expression: str | None = None
+
+    def over(self, asset: str, index: PartitionIndex, now: datetime) -> PartitionSet:
+        """The partitions in an index of the instant `now`. Raises PlanError unless it has exactly all of them."""
+        if not self.count:
+            return PartitionSet.none(index)
+        if self.expression is None:
+            found = PartitionSet.from_ids(index, self.ids)
+        else:
+            try:
+                found = parse_range(self.expression, index, now)
+            except PartitaError as error:
+                raise self._misfit(asset, index, error.message) from error
+        if len(found) != self.count:
+            raise self._misfit(asset, index, f"{len(found)} of its definition are meant by that")
+        return found
+
+    def _misfit(self, asset: str, index: PartitionIndex, why: str) -> PlanError:
+        ids = ", ".join(f"{first}...{stop - 1}" for first, stop in self.ids[:3])
+        named = f"ids {ids}" if self.expression is None else self.expression
+        return PlanError(
+            f"the plan names {self.count:,} partitions of {asset} ({named}) that do not fit its definition "
+            f"({index.definition.describe()}): {why}",
+            hint=NEW_PLAN,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRow:
+    """Partitions that run for one reason; `cause` as in `PlanRow`."""
+
+    reason: Reason
+    cause: str | None
+    partitions: SavedSet
+
+
+@dataclass(frozen=True, slots=True)
+class SavedVersions:
+    """What an asset was when the plan was made: its partition space, and the versions of its code and its dependencies."""
+
+    space: str
+    code: str
+    deps: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRequest:
+    """What a plan was asked to be about, as in `PlanRequest`; `selection` and `range_text` are what was typed."""
+
+    selection: str
+    range_text: str
+    assets: tuple[str, ...]
+    partitions: Mapping[str, SavedSet]
+    mode: Mode
+    upstream: bool
+    downstream: bool
+
+    def over(self, facts: Facts) -> PlanRequest:
+        """The request in this project. Raises PlanError if it names partitions that are not defined."""
+        chosen = {
+            asset: partitions.over(asset, facts.indexes[asset], facts.now)
+            for asset, partitions in self.partitions.items()
+        }
+        return PlanRequest(self.assets, chosen, self.mode, self.upstream, self.downstream)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedPlan:
+    """A plan as it was written. `rows` has an entry for every asset that runs; `versions` one for each of these and of those narrowed."""
+
+    seq: int
+    made_at: datetime
+    state_id: str
+    request: SavedRequest
+    versions: Mapping[str, SavedVersions]
+    rows: Mapping[str, tuple[SavedRow, ...]]
+
+    def require_known_assets(self, graph: AssetGraph) -> None:
+        """Raise PlanError if the plan names an asset that the project does not have."""
+        named = (*self.request.assets, *self.request.partitions, *self.versions, *self.rows)
+        for asset in dict.fromkeys(named):
+            if asset not in graph.specs:
+                near = nearest(asset, graph.order)
+                raise PlanError(
+                    f"the plan names the asset {asset!r}, which this project does not have",
+                    hint=f"nearest: {', '.join(near)}; {NEW_PLAN}" if near else NEW_PLAN,
+                )
+
+
+NEW_PLAN: Final = "make a new one: partita plan … -o json > plan.json"
+"""The hint of every refusal."""
+
+
+def saved_plan_as_json(
+    plan: Plan, facts: Facts, request: PlanRequest, *, selection: str, range_text: str
+) -> Json:
+    """The plan with everything that is needed to run it later, as a JSON object; `facts` are those that it was made from."""
+    running = [part.asset for part in plan.assets if part.partitions]
+    specs = facts.graph.specs
+    return {
+        "format": PLAN_FORMAT,
+        "state_id": facts.state.state_id,
+        **plan.as_json(),
+        "request": {
+            "selection": selection,
+            "range": range_text,
+            "assets": list(request.assets),
+            "partitions": {
+                asset: set_as_json(chosen) for asset, chosen in request.partitions.items()
+            },
+            "mode": request.mode.value,
+            "upstream": request.upstream,
+            "downstream": request.downstream,
+        },
+        "versions": {
+            asset: {
+                "space": specs[asset].partitions.space,
+                "code": specs[asset].code_version,
+                "deps": specs[asset].deps_version,
+            }
+            for asset in dict.fromkeys([*running, *request.partitions])
+        },
+    }
