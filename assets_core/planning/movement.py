@@ -19,24 +19,26 @@ to the counter at its start, so rows of an upstream partition that is younger th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from assets_core.model.errors import PlanError, PlanMovedError
 from assets_core.planning.planner import plan_run
-from assets_core.planning.reasons import Reason
 from assets_core.planning.saved_plan import NEW_PLAN
 from assets_core.planning.staleness import bind_dependencies, partition_facts
 from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
 
     from numpy.typing import NDArray
 
     from assets_core.planning.plan import AssetPlan, Plan
     from assets_core.planning.planner import PlanRequest
+    from assets_core.planning.reasons import Reason
     from assets_core.planning.saved_plan import SavedPlan
     from assets_core.planning.staleness import Facts
 
@@ -44,27 +46,37 @@ if TYPE_CHECKING:
     Row = tuple[Reason, str | None, PartitionSet]
     """Partitions that run, why, and the upstream asset behind that."""
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replanned:
+    """A saved plan that did not move: the plan, its request over the project, and the facts that both were made from."""
+
+    plan: Plan
+    request: PlanRequest
+    facts: Facts
+
+
 MOST_TOLD: Final = 5
 """How many movements a refusal names; the rest is counted."""
 
 
-def replan(saved: SavedPlan, then: Facts, present: Facts) -> tuple[Plan, PlanRequest]:
-    """The saved plan, made anew, and its request over the project.
-
-    `then` are the facts of the state as it is at the plan's own instant, `present` those of now.
+def replan(saved: SavedPlan, facts_at: Callable[[datetime], Facts], now: datetime) -> Replanned:
+    """The saved plan, made anew. `facts_at` answers the facts of the state as it is, at any instant that is not to come.
 
     Raises:
         PlanError: it does not fit the project at all: an unknown asset, partitions that are not defined, an instant to come.
         PlanMovedError: it does, and would not come out the same; the message names what moved.
         SpaceChangedError: as `plan_run`.
     """
-    if saved.made_at > present.now:
+    if saved.made_at > now:
         raise PlanError(
             f"the plan says that it was made at {saved.made_at.isoformat()}, which is still to come",
             hint=NEW_PLAN,
         )
-    saved.require_known_assets(then.graph)
-    _refuse(saved, moved_definitions(saved, then))
+    present = facts_at(now)
+    saved.require_known_assets(present.graph)
+    _refuse(saved, moved_definitions(saved, present))
+    then = facts_at(saved.made_at)
     request = saved.request.over(then)
     before = {asset: _saved_rows(saved, asset, then) for asset in saved.rows}
     plan = plan_run(then, request)
@@ -73,7 +85,7 @@ def replan(saved: SavedPlan, then: Facts, present: Facts) -> tuple[Plan, PlanReq
         *moved_inputs(saved.seq, before, then, present),
     ]
     _refuse(saved, moved)
-    return plan, request
+    return Replanned(plan, request, then)
 
 
 def _refuse(saved: SavedPlan, movements: Iterable[str]) -> None:
@@ -115,9 +127,8 @@ def moved_partitions(
     parts = plan.by_asset()
     for asset in facts.graph.order:
         part = parts.get(asset)
-        rows = [] if part is None else [(r.reason, r.cause, r.partitions) for r in part.rows]
-        if rows or asset in before:
-            yield from _moved_in(seq, asset, before.get(asset, []), rows, part, facts)
+        if asset in before or (part is not None and part.rows):
+            yield from _moved_in(seq, asset, before.get(asset, []), part, facts)
 
 
 def moved_inputs(
@@ -163,10 +174,10 @@ def _moved_in(
     seq: int,
     asset: str,
     before: list[Row],
-    after: list[Row],
     part: AssetPlan | None,
     facts: Facts,
 ) -> Iterator[str]:
+    after = [] if part is None else [(row.reason, row.cause, row.partitions) for row in part.rows]
     own = partition_facts(facts, facts.graph.spec(asset))
     sentences = ["not planned"]
     old, new = (_numbered(facts, asset, rows, sentences) for rows in (before, after))

@@ -52,11 +52,12 @@ class SavedSet:
             found = PartitionSet.from_ids(index, self.ids)
         else:
             try:
-                found = parse_range(self.expression, index, now)
+                # With the count, because "a, b" alone might be the one key of that name.
+                found = parse_range(f"{self.expression} ({self.count})", index, now)
             except PartitaError as error:
                 raise self._misfit(asset, index, error.message) from error
         if len(found) != self.count:
-            raise self._misfit(asset, index, f"{len(found)} of its definition are meant by that")
+            raise self._misfit(asset, index, f"it has {len(found):,} of them")
         return found
 
     def _misfit(self, asset: str, index: PartitionIndex, why: str) -> PlanError:
