@@ -5,7 +5,7 @@ Theory of operation
 From the asset's function a walk follows references by the text of the source files, module by module, as Python's scopes would: to
 functions, classes and constants of the project. Each statement found is a *part* with a digest of its normalised syntax. Names that
 lead out of the project (the standard library, installed packages) are parts that say only where the name comes from: which
-version of pandas is installed does not count. Values that only exist at run time (closures, `functools.partial`) are followed as
+version of pandas is installed counts only if `code_depends` names it. Values that only exist at run time (closures, `functools.partial`) are followed as
 objects; code without source (a REPL) is compared by its bytecode.
 
 The version covers every part's digest and every edge "this part calls that one so", and no file or module name: moving a helper to
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 from assets_core.authoring.code_places import Module, Places
 from assets_core.authoring.code_values import ValueText, bytecode_text, outer_names
 from assets_core.authoring.decorators import Asset, AssetCheck
+from assets_core.authoring.packages import Packages
 from assets_core.authoring.sources import (
     Definition,
     Imported,
@@ -35,9 +36,12 @@ from assets_core.authoring.sources import (
     digest_of,
     dotted,
 )
+from assets_core.model.records import VersionPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from assets_core.authoring.packages import Package
 
 _VERSION_LENGTH: Final = 16
 _DECORATORS: Final = "assets_core"
@@ -45,25 +49,11 @@ _DECORATORS: Final = "assets_core"
 
 
 @dataclass(frozen=True, slots=True)
-class CodePart:
-    """One thing that the version depends on.
-
-    `kind` is `function`, `class`, `constant`, `module`, `import`, `bytecode`, `option`, `config` or `declared`. `source` is its
-    normalised text (no comments, docstrings or type hints), for showing what changed.
-    """
-
-    name: str
-    kind: str
-    digest: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class CodeFingerprint:
     """The code version of an asset, and its parts: the function first, the others by name."""
 
     version: str
-    parts: tuple[CodePart, ...]
+    parts: tuple[VersionPart, ...]
 
 
 def code_fingerprint(
@@ -72,14 +62,19 @@ def code_fingerprint(
     *,
     follow: Iterable[object] = (),
     files: SourceFiles | None = None,
+    packages: Packages | None = None,
 ) -> CodeFingerprint:
     """Compute the code version of `asset`; two equal versions mean the same code, whatever it looks like.
 
     Args:
-        asset: what to look at. Its `code_version` replaces everything else, if there is one.
+        asset: what to look at. Its `code_version` replaces everything but `code_depends`, if there is one.
         config: the validated values that its `config` parameter gets.
         follow: further classes or functions whose code counts, such as the class of `config`.
         files: give one for all assets of a project, so that each file is read once.
+        packages: likewise, so that each package is looked up once.
+
+    Raises:
+        DefinitionError: a package of `code_depends` is not installed.
 
     >>> from assets_core.authoring.decorators import asset
     >>> @asset(code_version="2")
@@ -87,10 +82,10 @@ def code_fingerprint(
     >>> code_fingerprint(orders).version
     'declared:2'
     """
+    found = packages or Packages()
+    depends = sorted({found.find(name) for name in asset.code_depends})
     if asset.code_version is not None:
-        text = str(asset.code_version)
-        part = CodePart("code_version", "declared", digest_of(text), text)
-        return CodeFingerprint(f"declared:{text}", (part,))
+        return _declared(str(asset.code_version), depends)
     walk = _Walk(Places(files or SourceFiles(), home=asset.function))
     root = walk.value(asset.function, asset.key)
     for value in follow:
@@ -99,10 +94,25 @@ def code_fingerprint(
     for name, option in options.items():
         if option is not None:
             walk.link(root, name, [walk.text(name, "option", str(option))])
+    for package in depends:
+        walk.link(root, "package", [walk.text(package.name, "package", package.text())])
     if config:
         values = ValueText(lambda _: False).of(dict(sorted(config.items())))
         walk.link(root, "config", [walk.text("config", "config", values)])
     return walk.fingerprint(root)
+
+
+def _declared(text: str, depends: Sequence[Package]) -> CodeFingerprint:
+    """The version that the author declared, in his own words; what he says it depends on still counts."""
+    parts = [
+        VersionPart("code_version", "declared", digest_of(text), text),
+        *(
+            VersionPart(each.name, "package", digest_of(each.text()), each.text())
+            for each in depends
+        ),
+    ]
+    told = ", ".join(each.text() for each in depends)
+    return CodeFingerprint(f"declared:{text}{f' with {told}' if told else ''}", tuple(parts))
 
 
 Parts = list[int]
@@ -111,7 +121,7 @@ Parts = list[int]
 
 @dataclass(slots=True)
 class _Found:
-    part: CodePart
+    part: VersionPart
     edges: set[tuple[str, int]] = field(default_factory=set)
 
 
@@ -149,7 +159,7 @@ class _Walk:
 
     def text(self, name: str, kind: str, text: str) -> int:
         """A part that is its text."""
-        return self._part((kind, name, text), CodePart(name, kind, digest_of(text), text))
+        return self._part((kind, name, text), VersionPart(name, kind, digest_of(text), text))
 
     def value(self, value: object, label: str) -> Parts:
         """The parts of something that exists: a function, a class, or whatever a closure holds."""
@@ -188,7 +198,7 @@ class _Walk:
         self._known[key] = parts
         return parts
 
-    def _part(self, key: object, part: CodePart) -> int:
+    def _part(self, key: object, part: VersionPart) -> int:
         if key not in self._known:
             self._known[key] = [len(self._found)]
             self._found.append(_Found(part))
@@ -218,7 +228,7 @@ class _Walk:
     def _bytecode(self, function: types.FunctionType, name: str, key: object) -> int:
         text = bytecode_text(function.__code__, function.__doc__)
         number = self._part(
-            ("code", id(function.__code__)), CodePart(name, "bytecode", digest_of(text), text)
+            ("code", id(function.__code__)), VersionPart(name, "bytecode", digest_of(text), text)
         )
         self._known[key] = [number]
         for path in outer_names(function.__code__):
@@ -246,7 +256,7 @@ class _Walk:
                 for node in nodes
             ]
         else:
-            parts = [self._part(key, CodePart(name, "bytecode", digest_of(name), name))]
+            parts = [self._part(key, VersionPart(name, "bytecode", digest_of(name), name))]
             self._known[key] = parts
             for attribute, member in vars(value).items():
                 if isinstance(member, types.FunctionType):
@@ -264,7 +274,7 @@ class _Walk:
         text = writer.of(value)
         # The label is for people: one value that two names hold is one part under the first of them.
         parts = [
-            self._part(("data", id(value)), CodePart(label, "constant", digest_of(text), text))
+            self._part(("data", id(value)), VersionPart(label, "constant", digest_of(text), text))
         ]
         for position, inner in enumerate(writer.parts):
             self.link(parts, f"inner {position}", self.value(inner, f"{label}.{position}"))
@@ -285,7 +295,7 @@ class _Walk:
         if key in self._known:
             return self._known[key][0]
         piece = file.piece(node, decorators)
-        number = self._part(key, CodePart(name, kind, piece.digest, piece.source))
+        number = self._part(key, VersionPart(name, kind, piece.digest, piece.source))
         for path in sorted(piece.references):
             self.link([number], ".".join(path), self._reference(path, piece, module))
         return number

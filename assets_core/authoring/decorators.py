@@ -102,6 +102,7 @@ class Asset(Generic[P, R_co]):
     closed_after: timedelta = _AT_ONCE
     compare_input_versions: bool = False
     code_version: str | None = None
+    code_depends: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _look_like(self, self.function)
@@ -171,6 +172,7 @@ def asset(
     closed_after: timedelta = _AT_ONCE,
     compare_input_versions: bool = False,
     code_version: str | None = None,
+    code_depends: Iterable[str] = (),
 ) -> Asset[Q, T]: ...
 
 
@@ -196,6 +198,7 @@ def asset(
     closed_after: timedelta = _AT_ONCE,
     compare_input_versions: bool = False,
     code_version: str | None = None,
+    code_depends: Iterable[str] = (),
 ) -> Callable[[Callable[Q, T]], Asset[Q, T]]: ...
 
 
@@ -220,6 +223,7 @@ def asset(
     closed_after: timedelta = _AT_ONCE,
     compare_input_versions: bool = False,
     code_version: str | None = None,
+    code_depends: Iterable[str] = (),
 ) -> Asset | Callable[[Callable[..., object]], Asset]:
     """Turn a function into an asset; with or without parentheses.
 
@@ -244,6 +248,7 @@ def asset(
         compare_input_versions: leave partitions alone whose inputs were written again with the data versions that they were made
             from (from A to B and back to A). Costs a look at the versions of all that a partition reads.
         code_version: replaces the version that is computed from the code; change it to make everything stale.
+        code_depends: installed packages, such as "pandas", whose versions count into the code version.
 
     Raises:
         DefinitionError: the function can't be called or has no name, or an option is of the wrong type. What depends on other
@@ -281,6 +286,7 @@ def asset(
             closed_after=closed_after,
             compare_input_versions=compare_input_versions,
             code_version=code_version,
+            code_depends=_texts(key, "code_depends", code_depends),
         )
 
     return decorate if function is None else decorate(function)

@@ -34,6 +34,7 @@ from assets_core.authoring.graph import (
     unknown_upstream,
 )
 from assets_core.authoring.outline import Outline
+from assets_core.authoring.packages import Packages
 from assets_core.authoring.problems import DefinitionsError, Problems, defined_in, kind_of
 from assets_core.authoring.rules import definition_problems, is_partitions, name_problem
 from assets_core.authoring.sources import SourceFiles
@@ -68,6 +69,7 @@ class Resolved:
     """A project without contradictions.
 
     `assets`, `parameters`, `checks` and `fingerprints` have an entry for every asset; `config` for those with a `config` parameter.
+    `packages` are those that `code_depends` made it look for: distribution → version, "" if there is none of that name.
     """
 
     outline: Outline
@@ -77,6 +79,7 @@ class Resolved:
     resources: Mapping[str, object]
     config: Mapping[str, BaseModel]
     fingerprints: Mapping[str, CodeFingerprint]
+    packages: Mapping[str, str]
 
     @property
     def graph(self) -> AssetGraph:
@@ -136,6 +139,7 @@ class _Resolver:
         self._checks: list[AssetCheck] = []
         self._flawed: set[str] = set()
         self._files = SourceFiles()
+        self._packages = Packages()
         self._partitions: dict[str, Partitions] = {}
         self._io_managers = dict(definitions.io_managers)
         if default is not None:
@@ -148,6 +152,7 @@ class _Resolver:
             for problem in definition_problems(asset):
                 self._flawed.add(asset.key)
                 self._problems.note(problem, asset.function)
+            self._judge_packages(asset)
         self._judge_resources()
         parameters = {key: self._bind(asset) for key, asset in self._assets.items()}
         dependencies = {
@@ -177,6 +182,7 @@ class _Resolver:
             resources=dict(self._given.resources),
             config=config,
             fingerprints=fingerprints,
+            packages=self._packages.asked,
         )
 
     def _collect(self) -> None:
@@ -217,6 +223,16 @@ class _Resolver:
                     ),
                     self._assets[key].function,
                 )
+
+    def _judge_packages(self, asset: Asset) -> None:
+        for name in asset.code_depends:
+            if not isinstance(name, str) or not name:
+                continue  # the rules for one asset say so
+            try:
+                self._packages.find(name)
+            except DefinitionError as error:
+                problem = f"asset {asset.key!r} has {name!r} in code_depends: {error.message}"
+                self._problems.note(DefinitionError(problem, hint=error.hint), asset.function)
 
     def _judge_resources(self) -> None:
         for name in self._given.resources:
@@ -428,9 +444,14 @@ class _Resolver:
 
     def _fingerprint(self, asset: Asset, config: BaseModel | None) -> CodeFingerprint:
         if config is None:
-            return code_fingerprint(asset, files=self._files)
-        values = config.model_dump()
-        return code_fingerprint(asset, values, follow=[type(config)], files=self._files)
+            return code_fingerprint(asset, files=self._files, packages=self._packages)
+        return code_fingerprint(
+            asset,
+            config.model_dump(),
+            follow=[type(config)],
+            files=self._files,
+            packages=self._packages,
+        )
 
     def _spec(
         self, asset: Asset, dependencies: tuple[Dependency, ...], fingerprint: CodeFingerprint

@@ -116,6 +116,7 @@ def _is_printable_line(text: str) -> bool:
 
 def _text_problems(asset: Asset) -> Iterator[DefinitionError]:
     texts = [("group", asset.group), *(("owner", owner) for owner in asset.owners)]
+    texts += [("package in code_depends", package) for package in asset.code_depends]
     for name, value in asset.tags.items():
         texts += [("tag", name), *([("tag", value)] if value != "" else [])]
     for what, text in texts:

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from assets_core.authoring.edges import deps_parts
 from assets_core.execution.slices import ids_of, slices_of
 from assets_core.model.io_manager import Recorded
-from assets_core.model.records import AssetVersions
+from assets_core.model.records import AssetVersions, VersionParts
 from assets_core.planning.staleness import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
+    from assets_core.authoring.definitions import Resolved
     from assets_core.authoring.outline import Outline
     from assets_core.model.records import DataVersions, StateSnapshot
     from assets_core.model.specs import AssetSpec
@@ -90,6 +92,25 @@ def versions_of(spec: AssetSpec) -> AssetVersions:
         code_version=spec.code_version,
         deps_version=spec.deps_version,
     )
+
+
+def version_parts(resolved: Resolved, specs: Iterable[AssetSpec]) -> Mapping[str, VersionParts]:
+    """What the versions of these assets are made of, by asset key, each made when it is first asked for.
+
+    An asset whose spec is of other code than was loaded is left out: its file was edited between a look at the manifest and loading.
+    """
+    loaded = resolved.graph.specs
+    definitions = {key: spec.partitions for key, spec in loaded.items()}
+
+    def parts_of(key: str) -> VersionParts:
+        return VersionParts(resolved.fingerprints[key].parts, deps_parts(loaded[key], definitions))
+
+    same = [
+        spec.key
+        for spec in specs
+        if spec.key in loaded and versions_of(loaded[spec.key]) == versions_of(spec)
+    ]
+    return OnDemand(same, parts_of)
 
 
 def _lost(

@@ -31,7 +31,7 @@ from assets_core.execution.events import (
     StepStarted,
     StepSucceeded,
 )
-from assets_core.execution.facts import versions_of
+from assets_core.execution.facts import version_parts, versions_of
 from assets_core.execution.run_state import (
     Finish,
     Offer,
@@ -171,6 +171,7 @@ class _Flight:
         request: RunRequest,
         log: RunLog | None,
     ) -> None:
+        self._resolved = resolved
         self._store = store
         self._effects = effects
         self._plan = plan
@@ -229,9 +230,9 @@ class _Flight:
                 process_id=request.process_id,
             )
         )
-        specs = self._facts.graph.specs
+        specs = [self._facts.graph.specs[part.asset] for part in self._plan.assets]
         self._versions = dict(
-            self._store.register(versions_of(specs[part.asset]) for part in self._plan.assets)
+            self._store.register(map(versions_of, specs), version_parts(self._resolved, specs))
         )
         self._write_log("run", f"started: {self._plan.size} partitions planned")
         self._tell(RunStarted(request.run_id, self._plan))

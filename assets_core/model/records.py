@@ -257,6 +257,37 @@ class AssetVersions:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionPart:
+    """One thing that a code or dependency version depends on.
+
+    `kind` is, of code, `function`, `class`, `constant`, `module`, `import`, `bytecode`, `option`, `config`, `package` or `declared`; of
+    dependencies `input`, `order`, `partitions` or `option`. `source` is its normalised text (no comments, docstrings or type
+    hints), for showing what changed; equal digests mean the same.
+    """
+
+    name: str
+    kind: str
+    digest: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionParts:
+    """What an asset's two versions are made of; never empty. Of code the asset's own function comes first."""
+
+    code: tuple[VersionPart, ...]
+    deps: tuple[VersionPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedVersion:
+    """A code or dependency version as the store knows it. `parts` is empty if nobody said what it is made of."""
+
+    text: str
+    parts: tuple[VersionPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class VersionIds:
     """Ids of an asset's current versions; 0 if the store has never seen them, so that they equal no recorded one."""
 

@@ -7,20 +7,28 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
+from assets_core.planning.changes import Side
 from assets_core.planning.reasons import Reason
 from assets_core.planning.staleness import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from assets_core.model.records import PartitionHistory
+    from assets_core.planning.changes import Difference, PartChange
     from assets_core.planning.staleness import BoundDependency, Facts, Staleness
 
     History = Callable[[str, int], PartitionHistory]
     """(asset, slot) → what is recorded of that partition."""
 
+    Differences = Callable[[str, int], Difference]
+    """(asset, slot) → how what made that partition differs from now; asked only where that is the reason."""
+
 MOST_CAUSES = 5
 """How many upstream partitions one level of the tree names."""
+
+MOST_PARTS = 3
+"""How many changed functions, constants or edges one line names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +65,12 @@ class Explanation:
         }
 
 
-def explain_partition(facts: Facts, asset: str, slot: int, history: History) -> Explanation:
+def explain_partition(
+    facts: Facts, asset: str, slot: int, history: History, differences: Differences
+) -> Explanation:
     """The tree of causes for one partition, at most `MOST_CAUSES` upstream partitions per level."""
     judged = {verdict.asset: (verdict, bound) for verdict, bound, _ in judge(facts, (asset,))}
-    return _explain(_Context(facts, judged, history), asset, slot)
+    return _explain(_Context(facts, judged, history, differences), asset, slot)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +78,7 @@ class _Context:
     facts: Facts
     judged: Mapping[str, tuple[Staleness, tuple[BoundDependency, ...]]]
     history: History
+    differences: Differences
 
     def name(self, asset: str, slot: int) -> str:
         key = self.facts.indexes[asset].key(slot)
@@ -81,6 +92,11 @@ def _explain(context: _Context, asset: str, slot: int) -> Explanation:
     causes: tuple[Explanation, ...] = ()
     more = 0
     because, evidence = _evidence(context, asset, reason, past)
+    if reason in {Reason.CODE, Reason.DEPS}:
+        side = Side.CODE if reason is Reason.CODE else Side.DEPS
+        changed = context.differences(asset, slot).changes.get(side) or ()
+        evidence["changed"] = [change.title for change in changed]
+        because = f"{reason.sentence()}: {_titles(changed)}{because}"
     if reason in {Reason.INPUT, Reason.UPSTREAM}:
         found = list(_guilty(context, verdict, bound, slot, reason))
         causes = tuple(
@@ -134,12 +150,10 @@ def _evidence(
             because = f"{reason.sentence()}: {past.failure}"
             evidence["failure"] = past.failure
         case Reason.CODE:
-            because = f"{reason.sentence()}: made by version {past.code_version}, now {spec.code_version}"
+            because = f"made by version {past.code_version}, now {spec.code_version}"
             evidence |= {"made_by": past.code_version, "now": spec.code_version}
         case Reason.DEPS:
-            because = (
-                f"{reason.sentence()}: made with {past.deps_version}, now {spec.deps_version}"
-            )
+            because = f"made with {past.deps_version}, now {spec.deps_version}"
             evidence |= {"made_with": past.deps_version, "now": spec.deps_version}
         case Reason.PROVISIONAL | Reason.LOOKBACK:
             because = reason.sentence()
@@ -172,6 +186,15 @@ def _lateness(
             f": {newer} was not due yet when it was computed; lookback is {evidence['lookback']}"
         )
     return ""
+
+
+def _titles(changed: Sequence[PartChange]) -> str:
+    """The changed parts before the rest of a sentence; empty if none is known."""
+    if not changed:
+        return ""
+    more = len(changed) - MOST_PARTS
+    named = ", ".join(change.title for change in changed[:MOST_PARTS])
+    return f"{named} and {more} more; " if more > 0 else f"{named}; "
 
 
 def _because_of(

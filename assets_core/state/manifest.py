@@ -8,8 +8,9 @@ While a project is imported, a `Watch` notes every file and folder that is read.
 files, of every imported module's source that belongs neither to the standard library nor to an installed package, and of the names in
 each folder from which modules were imported or which was listed. It holds as long as all of them are as they were and Partita, Python
 and the module search path are the same. A new module beside the others changes its folder's names; a changed query or
-settings file that the project read is a changed file like any other. What is not seen: environment variables, and files whose absence
-was asked about.
+settings file that the project read is a changed file like any other. Of installed packages only those count that the project asked
+the version of; they are looked for again, in the folders that were searched then. What is not seen: environment variables, and files
+whose absence was asked about.
 
 A file that changed while the project was being loaded can't be trusted: its hash may be newer than what was imported. Such
 a manifest is not written; the next load writes it. What can never be: a manifest that holds although a watched file changed.
@@ -24,10 +25,14 @@ import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
+
+from assets_core.state.packages import installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import FrameType
 
 FORMAT: Final = 3
 """The number of this module's JSON; another one never holds."""
@@ -38,6 +43,8 @@ CLOCK_GRAIN_NS: Final = 20_000_000
 _LARGE: Final = 16 * 2**20
 _SUFFIXES: Final = (".py", ".so", ".pyd")
 _NEVER_WATCHED: Final = ("/proc/", "/sys/", "/dev/")
+_METADATA: Final = f"{os.sep}importlib{os.sep}metadata{os.sep}"
+_NO_PACKAGES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +106,27 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a manifest depends on: path → hash. `names` covers folders' importable names, `listings` all their visible names."""
+    """What a manifest depends on: path → hash. `names` covers folders' importable names, `listings` all their visible names.
+
+    `packages` are installed packages that were asked about: name → version, "" if there was none. `search` is where; empty if none
+    was asked about.
+    """
 
     files: Mapping[str, str]
     names: Mapping[str, str]
     listings: Mapping[str, str]
+    packages: Mapping[str, str]
+    search: tuple[str, ...]
 
     def still_holds(self) -> bool:
-        """Whether every file and folder is as it was."""
+        """Whether every file, folder and package is as it was."""
         return (
             all(_file_hash(path) == was for path, was in self.files.items())
             and all(_names_hash(path) == was for path, was in self.names.items())
             and all(_listing_hash(path) == was for path, was in self.listings.items())
+            and all(
+                installed_version(name, self.search) == was for name, was in self.packages.items()
+            )
         )
 
 
@@ -136,8 +152,18 @@ class Watch:
         if event == "open":
             if _reads(arguments[1], arguments[2]):
                 self.files.add(absolute)
-        elif not sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):  # noqa: SLF001 - the import system lists every folder of sys.path
+        elif not _is_search(sys._getframe(1)):  # noqa: SLF001 - an audit hook learns the caller no other way
             self.folders.add(absolute)
+
+
+def _is_search(frame: FrameType | None) -> bool:
+    """Whether a folder is listed only because every folder of sys.path is: to import something, or to find a package's version."""
+    if frame is None or frame.f_code.co_filename.startswith("<frozen importlib"):
+        return frame is not None
+    while frame is not None and _METADATA in frame.f_code.co_filename:
+        frame = frame.f_back
+    ours = installed_version.__code__.co_filename
+    return frame is not None and frame.f_code.co_filename == ours
 
 
 @contextmanager
@@ -158,11 +184,12 @@ def take_fingerprint(
     extra: Iterable[str],
     roots: Iterable[str],
     ignored: Iterable[str],
+    packages: Mapping[str, str] = _NO_PACKAGES,
 ) -> Fingerprint | None:
     """The fingerprint of a project that was just loaded; None if something changed during loading.
 
     `modules` are the source files of imported modules, `extra` other files that count whether or not they were read, `roots` the
-    folders put on the module search path. Paths below `ignored` folders (the standard library, installed packages, Partita's own
+    folders put on the module search path, `packages` the versions that were found along it. Paths below `ignored` folders (the standard library, installed packages, Partita's own
     state) don't count.
     """
     skipped = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in ignored)
@@ -182,6 +209,8 @@ def take_fingerprint(
         files={path: _file_hash(path) for path in sorted(files)},
         names={path: _names_hash(path) for path in sorted(importable)},
         listings={path: _listing_hash(path) for path in sorted(folders)},
+        packages=dict(packages),
+        search=tuple(str(Path(path).absolute()) for path in sys.path) if packages else (),
     )
 
 

@@ -200,6 +200,26 @@ alter table asset add column restarted_seq integer;
 alter table asset add column restarted_at integer;
 """
 
+_VERSION_PARTS = """
+-- What versions are made of: functions, constants, edges, each with its text. A part stands once for all versions that have it; a
+-- version without rows in version_part was registered by somebody who did not say.
+create table part (
+    id     integer primary key,
+    digest text not null,
+    kind   text not null,
+    name   text not null,
+    source text not null,
+    unique (digest, kind, name)
+) strict;
+
+create table version_part (
+    version_id integer not null references version,
+    position   integer not null,
+    part_id    integer not null references part,
+    primary key (version_id, position)
+) strict, without rowid;
+"""
+
 _SECONDS = """
 -- What a succeeded step took by itself: steps that are claimed and recorded as one group share started_at and ended_at, so their
 -- difference says nothing about one of them. Null where nobody measured: by older versions, and for a step that was recovered.
@@ -212,7 +232,8 @@ MIGRATIONS = (
     Migration(2, "chunks of columns, so that loading state does not walk the log", _CHUNKS),
     Migration(3, "how late and from what a partition was made", _HORIZONS_AND_CONSUMPTION),
     Migration(4, "assets whose state began anew", _RESTARTS),
-    Migration(5, "seconds of a step, so that a plan can say how long it takes", _SECONDS),
+    Migration(5, "what versions are made of, so that a change can be shown", _VERSION_PARTS),
+    Migration(6, "seconds of a step, so that a plan can say how long it takes", _SECONDS),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

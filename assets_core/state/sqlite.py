@@ -1,7 +1,7 @@
 """The state store in one SQLite file, for one machine; the contract is `store.StateStore`.
 
-This module holds the class, partition keys, and when the log is folded into chunks; the log, chunks, runs and steps are in
-`sqlite_log`, `sqlite_chunks`, `sqlite_runs` and `sqlite_steps`, locks and durability in `sqlite_connection`.
+This module holds the class, partition keys, and when the log is folded into chunks; the log, chunks, runs, steps and
+what versions are made of are in `sqlite_log`, `sqlite_chunks`, `sqlite_runs`, `sqlite_steps` and `sqlite_versions`, locks and durability in `sqlite_connection`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from assets_core.model.errors import StoreError
-from assets_core.state import sqlite_log, sqlite_runs, sqlite_steps
+from assets_core.state import sqlite_log, sqlite_runs, sqlite_steps, sqlite_versions
 from assets_core.state.sqlite_connection import Database
 from assets_core.state.sqlite_rows import instant_to_int
-from assets_core.state.store import Compaction
+from assets_core.state.store import NO_PARTS, Compaction
 from partitions.errors import nearest
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         DataVersions,
         PartitionHistory,
         RecordAnswer,
+        RecordedVersion,
         RunRecord,
         RunStatus,
         Settled,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         StepOutcome,
         StepRecord,
         VersionIds,
+        VersionParts,
     )
     from assets_core.state.sqlite_chunks import Fold
     from assets_core.state.store import StateProblem
@@ -140,15 +142,25 @@ class SqliteStore:
                         hint=f"Nearest: {', '.join(near)}" if near else None,
                     )
 
-    def register(self, assets: Iterable[AssetVersions]) -> Mapping[str, VersionIds]:
-        """Make sure that the versions are known, and answer their ids by asset key; writes only if one is new."""
+    def register(
+        self, assets: Iterable[AssetVersions], parts: Mapping[str, VersionParts] = NO_PARTS
+    ) -> Mapping[str, VersionIds]:
+        """Make sure that the versions are known, and answer their ids by asset key; writes only if something is new."""
         wanted = list(assets)
         with self._database.read() as cursor:
             found = {asset.asset: sqlite_log.known_versions(cursor, asset)[1] for asset in wanted}
-        if all(versions.code_id and versions.deps_id for versions in found.values()):
-            return found
+            is_known = all(versions.code_id and versions.deps_id for versions in found.values())
+            if is_known and not sqlite_versions.undescribed(cursor, found, parts):
+                return found
         with self._database.write() as cursor:
-            return {asset.asset: sqlite_log.intern_versions(cursor, asset)[1] for asset in wanted}
+            found = {asset.asset: sqlite_log.intern_versions(cursor, asset)[1] for asset in wanted}
+            sqlite_versions.describe(cursor, found, parts)
+        return found
+
+    def versions(self, ids: Iterable[int]) -> Mapping[int, RecordedVersion]:
+        """The versions of these ids with their parts; an unknown id is left out."""
+        with self._database.read() as cursor:
+            return sqlite_versions.read_versions(cursor, ids)
 
     def snapshot(self, assets: Iterable[AssetVersions]) -> StateSnapshot:
         """One consistent view of these assets; linear in their chunks and in the log since the last folding.

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         DataVersions,
         PartitionHistory,
         RecordAnswer,
+        RecordedVersion,
         RunRecord,
         RunStatus,
         Settled,
@@ -43,8 +45,13 @@ if TYPE_CHECKING:
         StepOutcome,
         StepRecord,
         VersionIds,
+        VersionParts,
     )
     from partitions.definitions import KeyIds
+
+
+NO_PARTS: Final[Mapping[str, VersionParts]] = MappingProxyType({})
+"""What the versions that are registered are made of, when nobody says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +108,18 @@ class StateStore(Protocol):
         """Take keys of a dynamic definition out of use; interning one again revives its old id. Unknown keys raise StoreError."""
         ...
 
-    def register(self, assets: Iterable[AssetVersions]) -> Mapping[str, VersionIds]:
-        """Make sure that the versions are known, and answer their ids by asset key."""
+    def register(
+        self, assets: Iterable[AssetVersions], parts: Mapping[str, VersionParts] = NO_PARTS
+    ) -> Mapping[str, VersionIds]:
+        """Make sure that the versions are known, and answer their ids by asset key.
+
+        `parts` says by asset key what they are made of, for some or all. Of each version it is kept once, the first time that it is
+        said, and never changes.
+        """
+        ...
+
+    def versions(self, ids: Iterable[int]) -> Mapping[int, RecordedVersion]:
+        """The versions of these ids with their parts, in the order in which those were registered; an unknown id is left out."""
         ...
 
     def snapshot(self, assets: Iterable[AssetVersions]) -> StateSnapshot:

@@ -37,7 +37,7 @@ def command(
     For a change that does not matter: rows stay as they are, and what was stale because of code, dependencies or inputs is fresh.
     Partitions that are stale for other reasons (missing, lost, failed) are left out.
     """
-    from assets_core.execution.facts import versions_of  # noqa: PLC0415 - loads numpy
+    from assets_core.execution.facts import version_parts, versions_of  # noqa: PLC0415 - loads numpy
     from cli.commands.request import Words, read_request  # noqa: PLC0415
     from cli.render.runs import waiting_line  # noqa: PLC0415
     from cli.render.statuses import accepted_report  # noqa: PLC0415
@@ -56,8 +56,9 @@ def command(
         with project.lock.acquire(
             "mark-current", wait=True, on_wait=lambda holder: printer.note(waiting_line(holder))
         ):
-            specs = facts.graph.specs
-            project.store.register(versions_of(specs[key]) for key in accepted)
+            specs = {key: facts.graph.spec(key) for key in accepted}
+            parts = version_parts(project.resolved, specs.values())
+            project.store.register(map(versions_of, specs.values()), parts)
             for key, chosen in accepted.items():
                 ids = [int(facts.indexes[key].ids[slot]) for slot in chosen.slots()]
                 project.store.mark_current(versions_of(specs[key]), ids, now)

@@ -173,6 +173,7 @@ class Project:
             extra=[str(path) for path in (location.pyproject, location.file) if path is not None],
             roots=[str(path) for path in search_path(location)],
             ignored=ignored_folders(location),
+            packages=resolved.packages,
         )
         if fingerprint is not None and make_state_folder(location.folder, quietly=True):
             made = manifest_of(resolved, location)

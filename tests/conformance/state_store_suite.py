@@ -38,9 +38,13 @@ from assets_core.model.records import (
     StepStatus,
     StepSucceeded,
     VersionIds,
+    VersionPart,
+    VersionParts,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from assets_core.state.store import StateStore
 
 NOW = datetime(2025, 3, 1, 6, 30, 0, 123456, tzinfo=UTC)
@@ -49,6 +53,16 @@ DAY = "day|Europe/Berlin|+00:00"
 ORDERS = AssetVersions("orders", DAY, "code-1", "deps-1")
 TRENDS = AssetVersions("trends", DAY, "code-9", "deps-9")
 HOSTILE = "x'); drop table run;--\n<script>$(id)</script> ../🦆 " + "y" * 300
+
+
+def part(name: str, text: str, kind: str = "function") -> VersionPart:
+    return VersionPart(name, kind, f"digest of {text}", text)
+
+
+PARTS = VersionParts(
+    code=(part("shop.orders", "return clean()"), part("shop.clean", "return 1")),
+    deps=(part("partitions", DAY, "partitions"),),
+)
 
 
 def run_record(run_id: str = "run-1") -> RunRecord:
@@ -222,6 +236,63 @@ class VersionsSuite:
         assert snapshot.other_spaces == {"orders": DAY}
         assert store.snapshot([ORDERS]).other_spaces == {}
         assert list(columns(store)) == [1, 2]
+
+
+class PartsSuite:
+    def test_what_versions_are_made_of_comes_back_in_order(self, store: StateStore) -> None:
+        ids = store.register([ORDERS], {"orders": PARTS, "nobody": PARTS})["orders"]
+        known = store.versions([ids.deps_id, ids.code_id, 4711])
+        assert set(known) == {ids.code_id, ids.deps_id}
+        assert (known[ids.code_id].text, known[ids.code_id].parts) == ("code-1", PARTS.code)
+        assert (known[ids.deps_id].text, known[ids.deps_id].parts) == ("deps-1", PARTS.deps)
+        assert store.versions([]) == {}
+        assert store.verify() == []
+
+    def test_a_new_store_knows_no_versions(self, store: StateStore) -> None:
+        assert store.versions([1]) == {}
+
+    def test_what_a_version_is_made_of_is_kept_the_first_time_that_it_is_said(
+        self, store: StateStore
+    ) -> None:
+        ids = store.register([ORDERS])["orders"]
+        assert store.versions([ids.code_id])[ids.code_id].parts == ()
+        store.mark_current(ORDERS, [], NOW)
+        assert store.register([ORDERS], {"orders": PARTS})["orders"] == ids
+        other = replace(PARTS, code=PARTS.code[:1])
+        assert store.register([ORDERS], {"orders": other})["orders"] == ids
+        assert store.versions([ids.code_id])[ids.code_id].parts == PARTS.code
+
+    def test_a_version_keeps_its_parts_when_the_next_shares_some(self, store: StateStore) -> None:
+        ids = [store.register([ORDERS], {"orders": PARTS})["orders"].code_id]
+        edited = (PARTS.code[0], part("shop.clean", "return 2"), part("shop.more", "return 1"))
+        for number, told in enumerate((edited, edited[::-1]), 2):
+            asset = replace(ORDERS, code_version=f"code-{number}")
+            parts = {"orders": replace(PARTS, code=told)}
+            ids.append(store.register([asset], parts)["orders"].code_id)
+        known = store.versions(ids)
+        assert [known[one].parts for one in ids] == [PARTS.code, edited, edited[::-1]]
+
+    def test_parts_of_versions_that_have_some_are_not_asked_for(self, store: StateStore) -> None:
+        class Asked(dict[str, VersionParts]):
+            def __getitem__(self, key: str) -> VersionParts:
+                raise AssertionError(key)
+
+            def __iter__(self) -> Iterator[str]:
+                raise AssertionError
+
+        first = store.register([ORDERS], {"orders": PARTS})
+        assert store.register([ORDERS], Asked(orders=PARTS)) == first
+        trends = store.register([ORDERS, TRENDS], {"orders": PARTS, "trends": PARTS})["trends"]
+        assert store.versions([trends.code_id])[trends.code_id].parts == PARTS.code
+
+    def test_any_text_is_kept(self, store: StateStore) -> None:
+        hostile = VersionPart(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+        undecodable = VersionPart("a\udce9", "function", "1", "b\udce9")
+        parts = {"orders": replace(PARTS, code=(hostile, undecodable))}
+        ids = store.register([ORDERS], parts)["orders"]
+        kept = store.versions([ids.code_id])[ids.code_id].parts
+        assert kept[0] == hostile
+        assert (kept[1].name, kept[1].source) == ("a\\udce9", "b\\udce9")
 
 
 class LogSuite:
@@ -1119,6 +1190,7 @@ class ClosingSuite:
 class StateStoreSuite(
     KeysSuite,
     VersionsSuite,
+    PartsSuite,
     LogSuite,
     FailureSuite,
     FenceSuite,

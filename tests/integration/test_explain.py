@@ -7,6 +7,8 @@ from datetime import timedelta
 import pyarrow as pa
 
 from assets_core import AssetContext, Input, asset
+from assets_core.execution.facts import version_parts
+from assets_core.planning.changes import difference
 from assets_core.planning.explain import Explanation, explain_partition
 from assets_core.planning.planner import Mode
 from partitions import LastN
@@ -63,6 +65,13 @@ class Project:
             lambda name, slot: self.bench.store.history(
                 name, specs[name].partitions.space, int(indexes[name].ids[slot])
             ),
+            lambda name, slot: difference(
+                facts,
+                name,
+                slot,
+                self.bench.store.versions,
+                version_parts(self.bench.resolved, specs.values())[name],
+            ),
         )
 
 
@@ -96,8 +105,11 @@ def test_a_code_change_names_both_versions() -> None:
     project.code["silver"] = "2"
     project.reload()
     told = project.explain("silver")
-    assert told.because.startswith("the code changed: made by version ")
-    assert told.evidence["made_by"] != told.evidence["now"]
+    assert told.because == (
+        "the code changed: code_version; made by version declared:1, now declared:2"
+    )
+    assert (told.evidence["made_by"], told.evidence["now"]) == ("declared:1", "declared:2")
+    assert told.evidence["changed"] == ["code_version"]
 
 
 def test_a_changed_upstream_is_named_with_its_seq() -> None:
@@ -151,7 +163,9 @@ def test_changed_dependencies_are_told_apart_from_changed_code() -> None:
     for replacement, reason in ((wider, "deps"), (same, "fresh")):
         project.bench.assets = [*project.assets()[:2], replacement]
         project.bench.resolve()
-        assert project.explain("trend").reason.word == reason
+        told = project.explain("trend")
+        assert told.reason.word == reason
+        assert told.evidence.get("changed", []) == (["input days"] if reason == "deps" else [])
 
 
 def test_lookback_says_how_far() -> None:

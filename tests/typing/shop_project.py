@@ -64,6 +64,7 @@ def bronze_orders(context: AssetContext) -> pl.DataFrame | Skip:
     partitions=daily,
     write=Merge(keys=["order_id"], order_by="updated_at"),
     deps=[calendar, "dump"],
+    code_depends=["polars"],
 )
 def silver_orders(bronze_orders: pl.DataFrame, crm: Crm, config: Row) -> pl.DataFrame:
     return bronze_orders.head(config.limit + len(crm.changed()))
@@ -118,5 +119,6 @@ def mistakes_that_the_checker_finds() -> None:
     calendar().no_such_method()  # type: ignore[attr-defined]
     asset(partitions="daily")  # type: ignore[call-overload]
     asset(deps=[3])  # type: ignore[list-item]
+    asset(code_depends=[3])  # type: ignore[list-item]
     asset_check(3)  # type: ignore[arg-type]
     bronze_orders.group = "gold"  # type: ignore[misc]

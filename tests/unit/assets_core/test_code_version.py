@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from importlib import import_module, invalidate_caches
+from datetime import timedelta
+from importlib import import_module, invalidate_caches, metadata
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from assets_core import Append, Asset, Merge, RetryPolicy, asset
+from assets_core import Append, Asset, Definitions, Merge, RetryPolicy, asset
 from assets_core.authoring.code_version import code_fingerprint
+from assets_core.model.errors import DefinitionError
+from io_managers import MemoryIOManager
+from partitions import DailyPartitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,6 +105,13 @@ def version(found: Asset) -> str:
         ('group="bronze"', 'group="gold", tags={"pii": "no"}, owners=["ann"], description="x"'),
         ("@asset(", "\n\n\n@asset("),
         ('@asset(group="bronze")', "@asset"),
+        (
+            "@asset(",
+            "from assets_core import RetryPolicy\n\n@asset(retry=RetryPolicy(max_attempts=4), ",
+        ),
+        ("def orders():", "def orders() -> 'dict[str, list[int]]':"),
+        ("    return clean", "    rows: list[int]\n    return clean"),
+        ("UNUSED = 1", "UNUSED = 1\nif False:\n    from typing import Any"),
         ("from shop.helpers import clean", "from .helpers import clean"),
         ("from shop import settings", "import shop.settings as settings"),
         ("return clean", "'a remark in quotes'\n    return clean"),
@@ -470,6 +481,11 @@ def test_options_that_change_data_count_and_others_do_not() -> None:
     plain = version(asset(orders))
     assert version(asset(orders, retry=RetryPolicy(max_attempts=3), batch_size=1)) == plain
     assert version(asset(orders, io_manager="lake")) == plain
+    assert version(asset(orders, deps=["other"], name="renamed", description="x")) == plain
+    assert version(asset(orders, owners=["ann"], tags={"a": "b"}, group="gold")) == plain
+    days = DailyPartitions("2025-01-01")
+    late = timedelta(hours=2)
+    assert version(asset(orders, partitions=days, lookback=2, closed_after=late)) == plain
     assert version(asset(orders, write=Append())) != plain
     assert version(asset(orders, write=Merge(keys=["a"]))) != version(
         asset(orders, write=Merge(keys=["b"]))
@@ -499,6 +515,43 @@ def test_a_declared_version_replaces_everything_else() -> None:
     assert first == code_fingerprint(asset(two, code_version="7"))
     assert first.version == "declared:7"
     assert first.version != version(asset(one, code_version="8"))
+
+
+def test_versions_of_packages_count_if_they_are_depended_on() -> None:
+    def orders() -> None: ...
+
+    found = code_fingerprint(asset(orders, code_depends=["PyArrow", "pyarrow", "duckdb"]))
+    packages = [part for part in found.parts if part.kind == "package"]
+    assert [(part.name, part.source) for part in packages] == [
+        ("duckdb", f"duckdb {metadata.version('duckdb')}"),
+        ("pyarrow", f"pyarrow {metadata.version('pyarrow')}"),
+    ]
+    assert found.version != version(asset(orders, code_depends=["duckdb"]))
+    assert found.version == version(asset(orders, code_depends=["duckdb", "pyarrow"]))
+    assert version(asset(orders, code_depends=["duckdb"])) != version(asset(orders))
+
+
+def test_packages_count_beside_a_declared_version() -> None:
+    def orders() -> None: ...
+
+    found = code_fingerprint(asset(orders, code_version="7", code_depends=["duckdb"]))
+    assert found.version == f"declared:7 with duckdb {metadata.version('duckdb')}"
+    assert [part.kind for part in found.parts] == ["declared", "package"]
+
+
+def test_what_code_depends_may_hold() -> None:
+    def orders() -> None: ...
+
+    with pytest.raises(DefinitionError, match=r"write code_depends=\[…\]|which is no list"):
+        asset(orders, code_depends="pandas")
+    with pytest.raises(DefinitionError) as caught:
+        Definitions([asset(orders, code_depends=["", 3, "no-such-package"])]).resolve(  # type: ignore[list-item]
+            default_io_manager=MemoryIOManager()
+        )
+    told = caught.value.message
+    assert "has a package in code_depends that is '', not a text" in told
+    assert "has a package in code_depends that is 3, not a text" in told
+    assert "has 'no-such-package' in code_depends: no package" in told
 
 
 def test_code_without_source_is_compared_by_its_bytecode() -> None:

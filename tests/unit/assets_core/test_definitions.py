@@ -23,6 +23,7 @@ from assets_core import (
     asset_check,
 )
 from assets_core.authoring.binding import ConfigParameter, InputParameter, LoadAs
+from assets_core.authoring.edges import deps_parts, partitions_of
 from assets_core.model.io_manager import Target
 from io_managers import MemoryIOManager
 from partitions import (
@@ -31,6 +32,7 @@ from partitions import (
     DailyPartitions,
     HourlyPartitions,
     Identity,
+    Last,
     LastN,
     MappingError,
     MultiPartitions,
@@ -183,6 +185,31 @@ def test_the_dependency_version_covers_edges_mappings_and_partition_space() -> N
         version(partition_by="day"),
     ]
     assert len({plain, *different}) == 5
+
+
+def test_the_parts_of_dependency_versions_tell_the_same_versions_apart() -> None:
+    later = DailyPartitions("2025-01-05", end="2025-03-01", timezone="Europe/Berlin")
+    fewer = MultiPartitions({"day": later, "region": StaticPartitions(["eu"])})
+    found = []
+    for above in (DAYS, later, HOURS, REGIONS, StaticPartitions(["us"]), BOTH, fewer, None):
+        up = asset(lambda: 1, name="up", partitions=above)
+        for partitions in (DAYS, later, None):
+            for mapping in (None, LastN(7), LastN(8), All(), Last(), Offset(-1)):
+                for options in (
+                    {"inputs": {"x": Input("up", mapping=mapping)}},
+                    {"inputs": {"x": Input("up", mapping=mapping, allow_missing=True)}},
+                    {"deps": [Input("up", mapping=mapping)]},
+                ):
+                    names = ("x",) if "inputs" in options else ()
+                    down = named("down", *names, partitions=partitions, **options)
+                    try:
+                        spec = resolve(up, down).graph.spec("down")
+                    except DefinitionsError:
+                        continue
+                    parts = deps_parts(spec, {"up": partitions_of(up)})
+                    found.append((spec.deps_version, tuple(part.digest for part in parts)))
+    versions, digests = ({pair[side] for pair in found} for side in (0, 1))
+    assert len(versions) == len(digests) == len(set(found)) > 60
 
 
 def test_the_order_of_parameters_is_no_difference() -> None:

@@ -103,7 +103,7 @@ def test_any_text_survives(key: str, description: str) -> None:
     manifest = Manifest("module shop", (asset(key, description),))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "manifest.json"
-        assert write_manifest(path, manifest, Fingerprint({}, {}, {}), VERSIONS)
+        assert write_manifest(path, manifest, Fingerprint({}, {}, {}, {}, ()), VERSIONS)
         assert read_manifest(path, "module shop", VERSIONS) == manifest
 
 
@@ -156,6 +156,47 @@ def test_a_change_is_never_missed(project: Path, change: Callable[[Path], None])
     assert read_manifest(path, "module shop", VERSIONS) is None
 
 
+def install(folder: Path, version: str) -> None:
+    info = folder / f"money-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: money\nVersion: {version}\n")
+
+
+@pytest.mark.parametrize("asked", [{"money": "1.0", "no-such": ""}, {"money": "1.0"}])
+def test_another_version_of_a_package_that_was_asked_for_is_never_missed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, str]
+) -> None:
+    first, second = project / "first", project / "second"
+    first.mkdir()
+    install(second, "1.0")
+    monkeypatch.syspath_prepend(str(second))
+    monkeypatch.syspath_prepend(str(first))
+    watch = Watch(LONG_AFTER)
+    found = take_fingerprint(watch, modules=[], extra=[], roots=[], ignored=[], packages=asked)
+    assert found is not None
+    monkeypatch.undo()
+    path = project.parent / "manifest.json"
+    assert write_manifest(path, MANIFEST, found, VERSIONS)
+    assert read_manifest(path, "module shop", VERSIONS) == MANIFEST
+    install(first, "1.1")
+    os.utime(first, (1, 1))  # importlib remembers a folder for as long as its time is the same
+    assert read_manifest(path, "module shop", VERSIONS) is None
+
+
+def test_looking_for_a_package_lists_no_folder_that_counts(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assets_core.state.packages import installed_version, packages_by_import
+
+    install(project, "1.0")
+    monkeypatch.syspath_prepend(str(project))
+    with watch_reads(LONG_AFTER) as watch:
+        assert installed_version("money", [str(project)]) == "1.0"
+        packages_by_import()
+    assert str(project) not in watch.folders
+    assert str(project / "money-1.0.dist-info" / "METADATA") in watch.files
+
+
 def test_what_can_not_be_imported_and_was_not_read_does_not_count(project: Path) -> None:
     path = kept(project)
     (project / "README.md").touch()
@@ -181,7 +222,7 @@ def test_ignored_folders_do_not_count(project: Path) -> None:
     watch = Watch(LONG_AFTER)
     watch.files.add(str(project / "assets.py"))
     found = take_fingerprint(watch, modules=[], extra=[], roots=[], ignored=[str(project)])
-    assert found == Fingerprint({}, {}, {})
+    assert found == Fingerprint({}, {}, {}, {}, ())
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,11 +21,14 @@ from assets_core.model.errors import StoreError
 from assets_core.model.io_manager import WriteReceipt
 from assets_core.model.records import (
     AssetVersions,
+    RecordedVersion,
     RunKind,
     RunRecord,
     RunStatus,
     StepClaim,
     StepSucceeded,
+    VersionPart,
+    VersionParts,
 )
 from assets_core.state import (
     schema,
@@ -140,6 +144,35 @@ class TestTheFile:
         assert versions == list(range(1, len(versions) + 1))
         assert versions[-1] == schema.SCHEMA_VERSION
         assert len({migration.intent for migration in schema.MIGRATIONS}) == len(versions)
+
+    def test_parts_that_versions_share_are_stored_once(self, path: Path) -> None:
+        shared = [VersionPart(f"helper {n}", "function", str(n), "x" * 1000) for n in range(50)]
+        with SqliteStore(path) as store:
+            for number in range(20):
+                own = VersionPart("orders", "function", f"own {number}", "y")
+                parts = {"orders": VersionParts((own, *shared), (shared[0],))}
+                store.register([replace(ORDERS, code_version=str(number))], parts)
+            cursor = store._database._connection.cursor()
+            assert cursor.execute("select count(*) from part").get == 70
+            assert cursor.execute("select count(*) from version_part").get == 20 * 51 + 1
+        assert path.stat().st_size < 300_000
+
+    def test_a_file_from_before_parts_were_kept_gets_them_with_the_next_run(
+        self, path: Path
+    ) -> None:
+        with SqliteStore(path) as store:
+            materialize(store, "run-1", 1)
+        older = apsw.Connection(str(path))
+        older.execute("drop table version_part; drop table part")
+        older.execute("update meta set value = '4' where name = 'schema_version'")
+        older.close()
+        part = VersionPart("orders", "function", "1", "y")
+        with SqliteStore(path) as store:
+            ids = store.register([ORDERS])["orders"]
+            assert store.versions([ids.code_id])[ids.code_id] == RecordedVersion("code", ())
+            store.register([ORDERS], {"orders": VersionParts((part,), (part,))})
+            assert store.versions([ids.code_id])[ids.code_id].parts == (part,)
+            assert store.verify() == []
 
     def test_making_a_store_loads_no_library_that_it_may_not_need(self) -> None:
         probe = (
