@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 # Python refuses to read numbers of thousands of digits.
 _COUNT: Final = re.compile(r"\s*\((\d{1,18})\)$", re.ASCII)
 _TWO_DOTS: Final = re.compile(r"(?<!\.)\.\.(?![.<])")
+# At the very end, so in a quoted key it is none.
+_SHORTENED: Final = re.compile(r" … and \d+ more (run|key)s?$", re.ASCII)
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
 _LATEST: Final = re.compile(r"latest(?::(.*))?", re.DOTALL)
 _OPERATOR: Final = re.compile(r"\.\.\.|\.\.<")
@@ -156,7 +158,7 @@ class _Reader:
             whole = _Piece(whole.text[: counted.start()], whole.start)
         if not whole.text:
             self._fail("the range is empty", whole, _EXAMPLES)
-        if " … and " in whole.text:
+        if _SHORTENED.search(whole.text) is not None:
             self._fail("the range was shortened for display", whole, "type the complete range")
         answer = PartitionSet.none(self.index)
         for piece in self._split(whole, ","):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _KEYS_AT_ONCE = 4096
 # What `ranges` would read as grammar; a key that contains any of it is written in quotes.
-_GRAMMAR = re.compile(r"""[,"|*?\[\]\\]|\.\.\.|\.\.<|\(\d+\)$""")
+_GRAMMAR = re.compile(r"""[,"|*?\[\]\\]|\.\.\.|\.\.<|\(\d+\)$| … and \d""")
 
 
 def quote_key(key: str) -> str:

@@ -178,6 +178,8 @@ def plan_of(text: str, name: str) -> SavedPlan:
 
 
 def _text_of(path: str, name: str) -> str:
+    if path == STDIN and sys.stdin is None:  # it was closed: `<&-`
+        raise _unreadable(name, "it is closed")
     try:
         raw = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except OSError as error:
