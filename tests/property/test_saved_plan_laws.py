@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,45 +13,24 @@ from hypothesis import strategies as st
 
 from assets_core.authoring.graph import AssetGraph
 from assets_core.model.errors import PlanMovedError
-from assets_core.planning.estimate import Estimate
 from assets_core.planning.movement import replan
 from assets_core.planning.plan import set_as_json
 from assets_core.planning.planner import plan_run
-from assets_core.planning.saved_plan import SavedSet, saved_plan_as_json
+from assets_core.planning.saved_plan import SavedSet
 from assets_core.planning.staleness import bind_dependencies
-from cli.commands.plan_file import plan_of
-from cli.render.plans import plan_report
-from cli.render.printer import Printer
-from cli.render.report import Output
 from partitions import SINGLE, DailyPartitions, MultiPartitions, StaticPartitions
 from partitions.sets import PartitionSet
 from tests.property.planner_strategies import KEY_IDS, NOW, facts, requests
+from tests.property.saved_plans import saved_plan
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from assets_core.model.records import PartitionColumns
     from assets_core.planning.plan import Plan
-    from assets_core.planning.planner import PlanRequest
-    from assets_core.planning.saved_plan import SavedPlan
     from assets_core.planning.staleness import Facts
 
 Rows = dict[tuple[str, str], tuple[str, str | None]]
-
-
-def written(plan: Plan, about: Facts, request: PlanRequest) -> str:
-    """What `partita plan -o json` prints."""
-    out = io.StringIO()
-    saved = saved_plan_as_json(plan, about, request, selection="a0", range_text="latest")
-    report = plan_report(
-        "plan", plan, saved=saved, estimate=Estimate((), ()), selection="a0", spans=[]
-    )
-    Printer(out, io.StringIO(), Output.JSON, color_out=False, color_err=False).report(report)
-    return out.getvalue()
-
-
-def saved_plan(about: Facts, request: PlanRequest) -> SavedPlan:
-    return plan_of(written(plan_run(about, request), about, request), "the plan")
 
 
 def rows_of(plan: Plan) -> Rows:
