@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 PLAN_FORMAT: Final = 1
 """The number under "format" in a saved plan; it grows when what was written before would be read wrongly."""
 
+MOST_SHOWN: Final = 100
+"""How many characters of an expression a message repeats."""
+
 
 @dataclass(frozen=True, slots=True)
 class SavedSet:
@@ -60,24 +63,33 @@ class SavedSet:
         self, expression: str, asset: str, index: PartitionIndex, now: datetime
     ) -> PartitionSet:
         # "a, b" alone might be the one key of that name, and "a (1)" as well: what was meant is what is written like that.
-        found = PartitionSet.none(index)
         for text in (f"{expression} ({self.count})", expression):
             try:
                 found = parse_range(text, index, now)
             except PartitaError as error:
-                raise self._misfit(asset, index, error.message) from error
-            if found.expression() == expression:
-                break
-        return found
+                why = error.message.partition("\n")[0]
+                raise self._misfit(asset, index, why) from error
+            if _terms(found.expression()) == _terms(expression):
+                return found
+        raise self._misfit(asset, index, f"they are read as {found.describe()}")
 
     def _misfit(self, asset: str, index: PartitionIndex, why: str) -> PlanMovedError:
         ids = ", ".join(f"{first}...{stop - 1}" for first, stop in self.ids[:3])
-        named = f"with the ids {ids}" if self.expression is None else self.expression
+        named = f"with the ids {ids}" if self.expression is None else _shortened(self.expression)
         return PlanMovedError(
             f"the plan is about {self.count:,} partitions of {asset} ({named}) that its definition "
             f"({index.definition.describe()}) does not have now: {why}; nothing was run",
             hint=NEW_PLAN,
         )
+
+
+def _shortened(expression: str) -> str:
+    return expression if len(expression) <= MOST_SHOWN else f"{expression[:MOST_SHOWN]}…"
+
+
+def _terms(expression: str) -> list[str]:
+    # Sorted, because keys may be listed in another order by now.
+    return sorted(expression.split(", "))
 
 
 @dataclass(frozen=True, slots=True)
