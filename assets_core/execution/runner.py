@@ -339,7 +339,7 @@ class _Flight:
             if not isinstance(error, PartitaError):
                 raise
             return self._failure(attempt, error)
-        seconds = (self._effects.clock() - began).total_seconds()
+        seconds = self._seconds_since(began)
         self._seconds_per_step[attempt.asset] = seconds
         if isinstance(result, Skipped):
             return StepSkipped(attempt.step_id, attempt.epoch, StepStatus.SKIPPED, result.reason)
@@ -388,16 +388,21 @@ class _Flight:
         """Publish what is staged, record everything in one transaction, report it to the machine and the listener."""
         outcomes: list[StepOutcome] = list(ended)
         by_step = {attempt.step_id: attempt for attempt in attempts}
+        done_by_step = {one.attempt.step_id: one for one in done}
         manager = self._managers[attempts[0].asset]
-        for published in publish_group(manager, done) if done else ():
+        began = self._effects.clock()
+        answered = publish_group(manager, done) if done else []
+        # Publishing is one act for the whole group, so each step bears its share.
+        share = self._seconds_since(began) / max(len(done), 1)
+        for published in answered:
             if isinstance(published, AttemptFailed):
                 final = self._is_last(by_step[published.step_id])
                 outcomes.append(replace(published, final=final))
             else:
-                outcomes.append(published)
+                seconds = done_by_step[published.step_id].seconds + share
+                outcomes.append(replace(published, seconds=seconds))
         if not outcomes:
             return
-        done_by_step = {one.attempt.step_id: one for one in done}
         failpoint("run.published")
         answers = self._store.record(outcomes, self._effects.clock())
         failpoint("run.recorded")
@@ -500,6 +505,10 @@ class _Flight:
             f"{settle.status}: {settle.message}",
         )
         self._tell(StepsSettled(settle.asset, keys, settle.status, settle.message))
+
+    def _seconds_since(self, began: datetime) -> float:
+        # A clock that was set back must not make a duration negative.
+        return max(0.0, (self._effects.clock() - began).total_seconds())
 
     def _keys(self, attempt: Attempt) -> tuple[str, ...]:
         return keys_of(self._facts.indexes[attempt.asset], attempt.slots)

@@ -10,6 +10,8 @@ __all__ = [
     "IOManagerError",
     "InternalError",
     "PartitaError",
+    "PlanError",
+    "PlanMovedError",
     "ProjectError",
     "SelectionError",
     "StoreError",
@@ -27,6 +29,18 @@ class SelectionError(PartitaError):
     """An asset selection that can't be read or selects nothing."""
 
     code = "selection"
+
+
+class PlanError(PartitaError):
+    """A saved plan that can't be read, or does not fit the project."""
+
+    code = "plan"
+
+
+class PlanMovedError(PartitaError):
+    """A saved plan that would not come out the same now: state or code moved since it was made; nothing was run."""
+
+    code = "plan-moved"
 
 
 class UserCodeError(PartitaError):

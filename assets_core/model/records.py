@@ -79,7 +79,8 @@ class StepRecord:
     """One execution unit of a run: an asset and the partitions that one call covers (or that were settled together).
 
     `message` says why it failed, was skipped or cut off; `traceback` holds the user's frames. `rows` counts published rows, None
-    if the step published none.
+    if the step published none. `seconds` is what a succeeded step took by itself, None if that was not measured: `started_at` and
+    `ended_at` are those of the group that it was claimed and recorded with.
     """
 
     id: int
@@ -98,6 +99,7 @@ class StepRecord:
     rows: int | None = None
     message: str = ""
     traceback: str = ""
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ class StepSucceeded:
     """Published (or published nothing: `receipts` is empty for a function that returned None); ready to be recorded.
 
     `consumed` has for some of the partitions, by id, a fingerprint of the data versions that they were made from.
+    `seconds` is what the step took by itself, None if nobody measured it.
     """
 
     step_id: int
@@ -148,6 +151,15 @@ class StepSucceeded:
     receipts: tuple[WriteReceipt, ...]
     checks: tuple[CheckOutcome, ...] = ()
     consumed: Mapping[int, str] = field(default_factory=dict)
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepDuration:
+    """What one succeeded step took by itself, for the partitions that it covered."""
+
+    seconds: float
+    partitions: int
 
 
 @dataclass(frozen=True, slots=True)

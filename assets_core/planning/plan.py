@@ -40,7 +40,7 @@ class PlanRow:
             "because": self.sentence(),
             "cause": self.cause,
             "conditional": self.conditional,
-            "partitions": _set_as_json(self.partitions),
+            "partitions": set_as_json(self.partitions),
         }
 
 
@@ -62,7 +62,7 @@ class BlockedRow:
             "blocked": self.kind.name.lower(),
             "because": self.sentence(),
             "upstream": self.upstream,
-            "partitions": _set_as_json(self.partitions),
+            "partitions": set_as_json(self.partitions),
         }
 
 
@@ -99,13 +99,13 @@ class AssetPlan:
         """A JSON object."""
         return {
             "asset": self.asset,
-            "partitions": _set_as_json(self.partitions),
+            "partitions": set_as_json(self.partitions),
             "rows": [row.as_json() for row in self.rows],
             "blocked": [row.as_json() for row in self.blocked],
-            "not_due": _set_as_json(self.not_due),
-            "in_flight": _set_as_json(self.in_flight),
-            "waiting": _set_as_json(self.waiting),
-            "passed_over": _set_as_json(self.passed_over),
+            "not_due": set_as_json(self.not_due),
+            "in_flight": set_as_json(self.in_flight),
+            "waiting": set_as_json(self.waiting),
+            "passed_over": set_as_json(self.passed_over),
             "fresh": self.fresh,
         }
 
@@ -153,9 +153,15 @@ class Plan:
         }
 
 
-def _set_as_json(partitions: PartitionSet) -> Json:
-    return {
+def set_as_json(partitions: PartitionSet) -> Json:
+    """A JSON object; partitions whose ids are only provisional are told by the complete expression of their keys as well."""
+    ids = partitions.to_ids()
+    told: Json = {
         "count": len(partitions),
         "text": partitions.describe() if partitions else "",
-        "ids": partitions.to_ids(),
+        "ids": ids,
     }
+    # Ids of time may well be negative: before 1970.
+    if not partitions.index.kind.is_time and any(first < 0 for first, _ in ids):
+        told["expression"] = partitions.expression()
+    return told

@@ -101,10 +101,12 @@ create table step (
     rows       bigint,
     message    text not null default '',
     traceback  text not null default '',
-    horizons   text not null default ''
+    horizons   text not null default '',
+    seconds    double precision
 );
 create index step_by_run on step (run);
 create index step_running on step (run) where status = 'running';
+create index step_measured on step (asset_id) where seconds is not null;
 create unique index step_by_token on step (token) where token is not null;
 
 create table attempt (

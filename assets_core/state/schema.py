@@ -220,12 +220,20 @@ create table version_part (
 ) strict, without rowid;
 """
 
+_SECONDS = """
+-- What a succeeded step took by itself: steps that are claimed and recorded as one group share started_at and ended_at, so their
+-- difference says nothing about one of them. Null where nobody measured: by older versions, and for a step that was recovered.
+alter table step add column seconds real;
+create index step_measured on step (asset_id) where seconds is not null;
+"""
+
 MIGRATIONS = (
     Migration(1, "log of materializations, runs and their steps", _LOG_AND_RUNS),
     Migration(2, "chunks of columns, so that loading state does not walk the log", _CHUNKS),
     Migration(3, "how late and from what a partition was made", _HORIZONS_AND_CONSUMPTION),
     Migration(4, "assets whose state began anew", _RESTARTS),
     Migration(5, "what versions are made of, so that a change can be shown", _VERSION_PARTS),
+    Migration(6, "seconds of a step, so that a plan can say how long it takes", _SECONDS),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

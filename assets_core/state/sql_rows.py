@@ -32,7 +32,7 @@ RUN_COLUMNS = "id, kind, selection, partitions, status, started_at, ended_at, pr
 
 STEP_COLUMNS = (
     "id, asset, partitions, status, attempt, epoch, token, read_seq, code_id, deps_id, "
-    "started_at, ended_at, rows, message, traceback"
+    "started_at, ended_at, rows, message, traceback, seconds"
 )
 """What `step_record` reads."""
 
@@ -107,6 +107,16 @@ def horizons_from_text(text: str, count: int) -> tuple[int, ...]:
     return tuple(map(int, text.split(","))) if text else (SETTLED,) * count
 
 
+def count_ids(text: str) -> int:
+    """How many ids `ids_from_text` would give, without making them.
+
+    >>> count_ids("7:3,-3,20")
+    5
+    """
+    counts = (part.partition(":")[2] for part in text.split(",") if part)
+    return sum(int(count) if count else 1 for count in counts)
+
+
 def storable(text: str) -> str:
     r"""Text that SQLite can hold: a lone surrogate, as in the name of a file that is not UTF-8, becomes its escape.
 
@@ -139,7 +149,7 @@ def step_record(run_id: str, row: tuple[Any, ...]) -> StepRecord:
     (step_id, asset, partitions, status, attempt, epoch, token, read_seq, code_id, deps_id) = row[
         :10
     ]
-    started_at, ended_at, rows, message, traceback = row[10:]
+    started_at, ended_at, rows, message, traceback, seconds = row[10:]
     return StepRecord(
         id=step_id,
         run_id=run_id,
@@ -157,6 +167,7 @@ def step_record(run_id: str, row: tuple[Any, ...]) -> StepRecord:
         rows=rows,
         message=message,
         traceback=traceback,
+        seconds=seconds,
     )
 
 

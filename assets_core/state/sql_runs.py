@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets_core.model.errors import StoreError
-from assets_core.model.records import RunStatus
+from assets_core.model.records import RunStatus, StepDuration
 from assets_core.state.sql_rows import (
     RUN_COLUMNS,
     STEP_COLUMNS,
     attempt_record,
     check_outcome,
+    count_ids,
     instant_to_int,
     run_record,
     step_record,
@@ -45,6 +46,12 @@ where step_id in (select id from step where run = (select number from run where 
 _CHECKS = """
 select step_id, check_name, asset, blocking, passed, message, metadata from check_result
 where step_id in (select id from step where run = (select number from run where id = ?)) order by id"""
+
+
+_DURATIONS = """
+select seconds, partitions from step
+where asset_id = (select id from asset where key = ?1 and space = ?2) and seconds is not null
+order by id desc limit ?3"""
 
 
 def insert_run(cursor: Cursor, run: RunRecord) -> None:
@@ -97,6 +104,14 @@ def read_unfinished(cursor: Cursor) -> list[RunRecord]:
 def read_steps(cursor: Cursor, run_id: str, asset: str | None) -> list[StepRecord]:
     """Steps in the order they were written; no run, no steps."""
     return [step_record(run_id, row) for row in cursor.execute(_STEPS, (run_id, asset))]
+
+
+def read_durations(cursor: Cursor, asset: str, space: str, limit: int) -> list[StepDuration]:
+    """The latest measured steps of an asset, newest first; reads no more rows than it answers."""
+    return [
+        StepDuration(seconds, count_ids(partitions))
+        for seconds, partitions in cursor.execute(_DURATIONS, (asset, space, max(limit, 0)))
+    ]
 
 
 def read_attempts(cursor: Cursor, run_id: str) -> list[AttemptRecord]:

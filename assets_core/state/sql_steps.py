@@ -69,7 +69,7 @@ where id = ?1 and status = 'running'
 _STEP_STATUS = "select status, attempt from step where id = ?"
 
 _END_STEP = """
-update step set status = ?3, ended_at = ?4, rows = ?5, message = ?6, traceback = ?7
+update step set status = ?3, ended_at = ?4, rows = ?5, message = ?6, traceback = ?7, seconds = ?8
 where id = ?1 and epoch = ?2 and status = 'running'
 returning asset_id, partitions, token, read_seq, code_id, deps_id, horizons"""
 # An attempt that was already reported as failed stays in its place when it is reported again as the final one.
@@ -225,7 +225,7 @@ def _succeeded(
 def _end_of(outcome: StepSucceeded, at: int) -> Row:
     receipts = outcome.receipts
     rows = sum(receipt.rows for receipt in receipts) if receipts else None
-    return (outcome.step_id, outcome.epoch, "succeeded", at, rows, "", "")
+    return (outcome.step_id, outcome.epoch, "succeeded", at, rows, "", "", outcome.seconds)
 
 
 def _receipts_by_id(
@@ -251,7 +251,7 @@ def _failed(cursor: Cursor, log: LogWriter, outcome: AttemptFailed, at: int) -> 
     if not cursor.connection.changes():
         return Fenced(step_id)
     if outcome.final:
-        end = (step_id, outcome.epoch, "failed", at, None, message, traceback)
+        end = (step_id, outcome.epoch, "failed", at, None, message, traceback, None)
         step = cursor.execute(_END_STEP, end).get
         log.failure(step_id, step, ids_from_text(step[1]), unknown=outcome.unknown)
     _add_checks(cursor, step_id, outcome.checks)
@@ -261,7 +261,7 @@ def _failed(cursor: Cursor, log: LogWriter, outcome: AttemptFailed, at: int) -> 
 def _skipped(cursor: Cursor, outcome: StepSkipped, at: int) -> Fenced | None:
     _refuse_unless_without_data(outcome.status)
     message = storable(outcome.message)
-    end = (outcome.step_id, outcome.epoch, outcome.status, at, None, message, "")
+    end = (outcome.step_id, outcome.epoch, outcome.status, at, None, message, "", None)
     if cursor.execute(_END_STEP, end).fetchone() is None:
         return Fenced(outcome.step_id)
     return None

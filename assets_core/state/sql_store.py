@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Settled,
         StateSnapshot,
         StepClaim,
+        StepDuration,
         StepOutcome,
         StepRecord,
         VersionIds,
@@ -258,6 +259,11 @@ class SqlStore(ABC):
         """All check outcomes of a run with their step ids, in order."""
         with self._database.read() as cursor:
             return sql_runs.read_checks(cursor, run_id)
+
+    def durations(self, asset: str, space: str, limit: int = 100) -> list[StepDuration]:
+        """What the latest succeeded steps of an asset took, newest first; none for an asset that the store has not seen."""
+        with self._database.read() as cursor:
+            return sql_runs.read_durations(cursor, asset, space, limit)
 
     def unfinished_runs(self) -> list[RunRecord]:
         """Runs with status RUNNING, oldest first, with their plans."""

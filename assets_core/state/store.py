@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Settled,
         StateSnapshot,
         StepClaim,
+        StepDuration,
         StepOutcome,
         StepRecord,
         VersionIds,
@@ -216,6 +217,13 @@ class StateStore(Protocol):
 
     def checks(self, run_id: str) -> list[tuple[int, CheckOutcome]]:
         """All check outcomes of a run with their step ids, in order."""
+        ...
+
+    def durations(self, asset: str, space: str, limit: int = 100) -> list[StepDuration]:
+        """What the latest succeeded steps of an asset took, at most `limit`, newest first; those that nobody measured are left out.
+
+        Its cost does not grow with the history.
+        """
         ...
 
     def unfinished_runs(self) -> list[RunRecord]:

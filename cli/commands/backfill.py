@@ -35,7 +35,7 @@ def command(
     range is run. What a broken-off backfill has done stays done: the same command again runs the rest.
     """
     from assets_core.model.records import RunKind  # noqa: PLC0415
-    from cli.commands.planning import show_plan  # noqa: PLC0415 - loads numpy
+    from cli.commands.planning import Asked, show_plan  # noqa: PLC0415 - loads numpy
     from cli.commands.running import Order, run_order  # noqa: PLC0415
 
     if not words:
@@ -44,18 +44,12 @@ def command(
             "for example: partita backfill orders 2025-01-01...2025-01-31",
         )
     project, printer = open_project(settings), settings.printer()
-    asked = Words(words, partitions, from_, to, needs_both=True)
-    mode = mode_of(force=force, missing=missing)
+    asked = Asked(
+        Words(words, partitions, from_, to, needs_both=True),
+        mode_of(force=force, missing=missing),
+        upstream,
+        downstream,
+    )
     if dry_run:
-        return show_plan(
-            project,
-            printer,
-            "backfill",
-            asked,
-            mode,
-            now=datetime.now(UTC),
-            upstream=upstream,
-            downstream=downstream,
-        )
-    order = Order("backfill", RunKind.BACKFILL, asked, mode, upstream, downstream, fail_fast)
-    return run_order(project, printer, order)
+        return show_plan(project, printer, "backfill", asked, now=datetime.now(UTC))
+    return run_order(project, printer, Order("backfill", RunKind.BACKFILL, asked, fail_fast))

@@ -33,19 +33,22 @@ def command(
 
     SELECT names assets: orders, +orders, orders+, group:bronze, "tag:k=v and not status:fresh". RANGE names partitions:
     2025-01-31, 2025-01, 2025-01-01...2025-01-31, latest:7, -7d...today. Without SELECT it is about all assets, without
-    RANGE about all partitions. Nothing is run or changed.
+    RANGE about all partitions. Nothing is run or changed. With -o json the answer can be kept and run later, exactly as it
+    is: materialize --plan FILE.
     """
-    from cli.commands.planning import show_plan  # noqa: PLC0415 - loads numpy
+    from cli.commands.planning import Asked, show_plan  # noqa: PLC0415 - loads numpy
 
     printer = settings.printer()
     return show_plan(
         open_project(settings),
         printer,
         "plan",
-        Words(words, partitions, from_, to),
-        mode_of(force=force, missing=missing),
+        Asked(
+            Words(words, partitions, from_, to),
+            mode_of(force=force, missing=missing),
+            upstream,
+            downstream,
+        ),
         now=datetime.now(UTC),
-        upstream=upstream,
-        downstream=downstream,
         detailed_exitcode=detailed_exitcode,
     )

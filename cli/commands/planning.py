@@ -1,44 +1,83 @@
-"""Making and showing a plan, for every command that does so: `plan`, and `materialize` and `backfill` before they run."""
+"""Making and showing a plan, for every command that does so: `plan`, and `materialize` and `backfill` before they run.
+
+What a plan is about was either typed (`Asked`) or written down earlier (`AskedBefore`); whatever is done with it is the same.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from assets_core.planning.estimate import LATEST_STEPS, estimate_plan
+from assets_core.planning.movement import replan
 from assets_core.planning.planner import plan_run
-from cli.commands.request import read_request
+from assets_core.planning.saved_plan import saved_plan_as_json
+from cli.commands.request import Request, read_request
 from cli.render.errors import EXIT_DONE, EXIT_WORK_TO_DO
-from cli.render.plans import plan_report, span_lines, span_records
+from cli.render.plans import estimate_line, plan_report, span_lines, span_records
 from cli.render.text import Span, Style, line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
+    from assets_core.model.records import StepDuration
     from assets_core.planning.plan import Plan
-    from assets_core.planning.planner import Mode
+    from assets_core.planning.planner import Mode, PlanRequest
+    from assets_core.planning.saved_plan import SavedPlan
     from assets_core.planning.staleness import Facts
-    from cli.commands.request import Request, Words
+    from cli.commands.request import Words
     from cli.project import Project
     from cli.render.printer import Printer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planned:
-    """A plan, the facts it was made from, and what was asked for."""
+    """A plan, the facts it was made from, what was asked for, and that as the planner took it."""
 
     plan: Plan
     facts: Facts
     request: Request
+    wanted: PlanRequest
 
 
-def make_plan(
-    project: Project, words: Words, mode: Mode, *, now: datetime, upstream: bool, downstream: bool
-) -> Planned:
-    """The plan for what was typed, from the state as it is. Raises as `read_request`."""
-    facts = project.facts(now)
-    request = read_request(facts, words)
-    plan = plan_run(facts, request.plan_request(mode, upstream=upstream, downstream=downstream))
-    return Planned(plan, facts, request)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a plan is to be about, as it was typed."""
+
+    words: Words
+    mode: Mode
+    upstream: bool
+    downstream: bool
+
+    def plan(self, project: Project, now: datetime) -> Planned:
+        """The plan from the state as it is. Raises as `read_request`."""
+        facts = project.facts(now)
+        request = read_request(facts, self.words)
+        wanted = request.plan_request(
+            self.mode, upstream=self.upstream, downstream=self.downstream
+        )
+        return Planned(plan_run(facts, wanted), facts, request, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class AskedBefore:
+    """A plan that was made earlier and is to be carried out as it is."""
+
+    saved: SavedPlan
+
+    def plan(self, project: Project, now: datetime) -> Planned:
+        """That plan over the state as it is. Raises PlanMovedError if it would not come out the same, PlanError if it does not fit."""
+        made = replan(self.saved, project.facts, now)
+        typed = self.saved.request
+        request = Request(
+            made.request.assets, made.request.partitions, typed.selection, typed.range_text
+        )
+        return Planned(made.plan, made.facts, request, made.request)
+
+
+Source = Asked | AskedBefore
+"""Where a plan comes from."""
 
 
 def echo_range(planned: Planned, printer: Printer) -> None:
@@ -53,23 +92,38 @@ def show_plan(
     project: Project,
     printer: Printer,
     command: str,
-    words: Words,
-    mode: Mode,
+    source: Source,
     *,
     now: datetime,
-    upstream: bool,
-    downstream: bool,
     detailed_exitcode: bool = False,
 ) -> int:
-    """Print the plan and answer the exit code."""
-    planned = make_plan(project, words, mode, now=now, upstream=upstream, downstream=downstream)
+    """Print the plan, and what it would take, and answer the exit code."""
+    planned = source.plan(project, now)
+    plan, request = planned.plan, planned.request
+
+    def past_steps(asset: str) -> Sequence[StepDuration]:
+        space = planned.facts.graph.spec(asset).partitions.space
+        return project.store.durations(asset, space, LATEST_STEPS)
+
+    estimate = estimate_plan(plan, past_steps)
     echo_range(planned, printer)
+    if estimate.assets:
+        printer.note(estimate_line(estimate))
+    saved = saved_plan_as_json(
+        plan,
+        planned.facts,
+        planned.wanted,
+        selection=request.selection,
+        range_text=request.range_text,
+    )
     printer.report(
         plan_report(
             command,
-            planned.plan,
-            selection=planned.request.selection,
-            spans=span_records(planned.request.partitions),
+            plan,
+            saved=saved,
+            estimate=estimate,
+            selection=request.selection,
+            spans=span_records(request.partitions),
         )
     )
-    return EXIT_WORK_TO_DO if detailed_exitcode and planned.plan.size else EXIT_DONE
+    return EXIT_WORK_TO_DO if detailed_exitcode and plan.size else EXIT_DONE

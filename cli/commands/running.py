@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 One run at a time works on a project. If a first look finds nothing to do and no run that a crash left behind, nothing is written at
 all, not even the lock. Otherwise the project is locked, crashed runs are settled, and the plan is made again from the state as it is
-now, because whoever held the lock before may have done the work.
+now, because whoever held the lock before may have done the work. A saved plan that moved is refused at either look.
 
 The first SIGINT or SIGTERM stops the run clean: running commits are finished, the rest is cancelled. The second ends the process at
 once, which is as safe as a kill -9: the next run recovers.
@@ -27,7 +27,7 @@ from assets_core.execution.recovery import recover
 from assets_core.execution.runner import Effects, Runner, RunRequest
 from assets_core.model.errors import DataError
 from assets_core.model.records import RunStatus
-from cli.commands.planning import echo_range, make_plan
+from cli.commands.planning import echo_range
 from cli.project.location import make_state_folder
 from cli.render.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from cli.render.plans import plan_summary, span_records
@@ -41,23 +41,18 @@ if TYPE_CHECKING:
 
     from assets_core.execution.events import RunSummary
     from assets_core.model.records import RunKind
-    from assets_core.planning.planner import Mode
-    from cli.commands.planning import Planned
-    from cli.commands.request import Words
+    from cli.commands.planning import Planned, Source
     from cli.project import Project
     from cli.render.printer import Printer
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to run: the words, how much of it, and what kind of run it is recorded as."""
+    """What to run, and what kind of run it is recorded as."""
 
     command: str
     kind: RunKind
-    words: Words
-    mode: Mode
-    upstream: bool
-    downstream: bool
+    source: Source
     fail_fast: bool
 
 
@@ -95,15 +90,7 @@ class _Job:
             return self._run(planned, run_id)
 
     def _plan(self) -> Planned:
-        order = self.order
-        return make_plan(
-            self.project,
-            order.words,
-            order.mode,
-            now=datetime.now(UTC),
-            upstream=order.upstream,
-            downstream=order.downstream,
-        )
+        return self.order.source.plan(self.project, datetime.now(UTC))
 
     def _is_idle(self, planned: Planned) -> bool:
         plan = planned.plan

@@ -102,6 +102,24 @@ ERROR_ENTRIES: Final = (
         "The message names the nearest assets. `partita list` shows all of them.",
     ),
     ErrorEntry(
+        "plan",
+        "A saved plan can't be read",
+        "What was given to `materialize --plan` is no plan that this Partita can run: it is not there, cut short, the answer of another command, "
+        "or of another format; or it is the plan of another project, because it is about an asset that this one does not have; or the clock "
+        "says that it is still to be made. Nothing was run.",
+        "The message says what it is instead. Make a new one: `partita plan … -o json > plan.json`.",
+    ),
+    ErrorEntry(
+        "plan-moved",
+        "A saved plan would not come out the same now",
+        "Since the plan was made something moved that it rests on: partitions of it were run, failed or marked current, what they read changed, "
+        "the code, dependencies or partitions of an asset changed or it is gone, more is stale than then in what was asked for, or the state is "
+        "another one. "
+        "Nothing was run. Time alone moves no plan: what became due since is not part of it. The exit code is 1.",
+        "The message names what moved. Make a new plan, look at it, and run that: `partita plan … -o json > plan.json`, then "
+        "`partita materialize --plan plan.json`.",
+    ),
+    ErrorEntry(
         "data",
         "Rows break the asset's write contract",
         "What a function returned can't be written as declared: a key column is missing, null or doubled, rows lie outside the step's "
@@ -180,7 +198,7 @@ _PAGE_HEAD = """\
 
 Every error says what happened (`error:`), what to do next (`hint:`), and has a code, which `--json` shows and
 `partita explain CODE` explains. The exit code is 2 if the command could not start on what you asked for, and 1 if it did its
-work and something in it failed.
+work and something in it failed, or if what a saved plan rests on moved.
 
 This page is made from `cli/render/error_codes.py`; a test holds the two equal.
 """

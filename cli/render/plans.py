@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cli.render.report import Report
-from cli.render.text import Span, Style, Table, counted, line
+from cli.render.text import Span, Style, Table, counted, line, seconds_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from assets_core.planning.estimate import Estimate
     from assets_core.planning.plan import AssetPlan, Plan
     from cli.render.text import Block, Content, Line
     from partitions.sets import PartitionSet
@@ -22,12 +23,23 @@ PASSED_OVER = "stale, but not missing"
 
 
 def plan_report(
-    command: str, plan: Plan, *, selection: str, spans: Sequence[Mapping[str, object]]
+    command: str,
+    plan: Plan,
+    *,
+    saved: Mapping[str, object],
+    estimate: Estimate,
+    selection: str,
+    spans: Sequence[Mapping[str, object]],
 ) -> Report:
-    """The report of a plan; `selection` and `spans` repeat what was asked for."""
+    """The report of a plan; `saved` is all that is needed to run it later, `selection` and `spans` repeat what was asked for."""
     return Report(
         command=command,
-        data={"selection": selection, "range": list(spans), **plan.as_json()},
+        data={
+            "selection": selection,
+            "range": list(spans),
+            **saved,
+            "estimate": estimate.as_json(),
+        },
         records=to_do_records(plan),
         blocks=plan_blocks(plan),
         columns=COLUMNS,
@@ -79,6 +91,23 @@ def plan_summary(plan: Plan) -> Line:
         parts.append(f", {plan.blocked:,} blocked")
     parts.append(_later(plan))
     return line(Span(counted(plan.size, "partition"), Style.BOLD), *parts)
+
+
+def estimate_line(estimate: Estimate) -> Line:
+    """One line: how long it would take, what that rests on, and what it leaves out; for an estimate that rests on something."""
+    sure, maybe = estimate.seconds, estimate.conditional_seconds
+    steps = f"judged by {counted(estimate.steps, 'past step')}"
+    left_out = len(estimate.not_counted)
+    parts = [f"about {seconds_text(sure)}, {steps}"] if sure else []
+    if maybe:
+        more = f"up to {seconds_text(maybe)}{' more' if sure else ''} if what is read changes"
+        parts.append(more if sure else f"{more}, {steps}")
+    if left_out:
+        has, is_ = ("has", "is") if left_out == 1 else ("have", "are")
+        parts.append(
+            f"{counted(left_out, 'asset')} {has} no measured step yet and {is_} not counted"
+        )
+    return line(Span("estimate: ", Style.DIM), "; ".join(parts))
 
 
 def span_records(spans: Mapping[str, PartitionSet]) -> list[dict[str, object]]:

@@ -33,6 +33,7 @@ from assets_core.model.records import (
     RunStatus,
     Settled,
     StepClaim,
+    StepDuration,
     StepSkipped,
     StepStatus,
     StepSucceeded,
@@ -902,6 +903,46 @@ class RunsSuite:
             (bad.step_id, replace(odd, message="\\udc80")),
         ]
         assert store.checks("run-2") == []
+
+    def test_the_seconds_of_a_step_are_kept_apart_from_the_times_of_its_group(
+        self, store: StateStore
+    ) -> None:
+        session = Session(store)
+        measured, unmeasured = session.claim(1, 2), session.claim(3)
+        store.record(
+            [
+                StepSucceeded(
+                    measured.step_id, measured.epoch, (receipt(1), receipt(2)), seconds=0.25
+                ),
+                StepSucceeded(unmeasured.step_id, unmeasured.epoch, (receipt(3),)),
+            ],
+            LATER,
+        )
+        assert [(step.seconds, step.ended_at) for step in store.steps("run-1")] == [
+            (0.25, LATER),
+            (None, LATER),
+        ]
+
+    def test_durations_are_those_of_the_latest_measured_successes_newest_first(
+        self, store: StateStore
+    ) -> None:
+        session = Session(store)
+        elsewhere = replace(ORDERS, space="hour|UTC|+00:00")
+        for number, (asset, ids) in enumerate(
+            [(ORDERS, (5,)), (TRENDS, (1,)), (elsewhere, (1,)), (ORDERS, (3, 1, 2))], start=1
+        ):
+            step = session.claim(*ids, asset=asset)
+            receipts = tuple(receipt(each) for each in ids)
+            store.record(
+                [StepSucceeded(step.step_id, step.epoch, receipts, seconds=number)], LATER
+            )
+        session.materialize(7)
+        session.fail_partitions(8)
+        found = [StepDuration(4.0, 3), StepDuration(1.0, 1)]
+        assert store.durations("orders", DAY) == found
+        assert store.durations("orders", DAY, 1) == found[:1]
+        assert store.durations("orders", DAY, 0) == store.durations("orders", DAY, -1) == []
+        assert store.durations("nobody", DAY) == store.durations("orders", "no space") == []
 
     def test_in_flight_is_what_running_steps_of_running_runs_work_on(
         self, store: StateStore

@@ -45,7 +45,10 @@ from partitions.sets import PartitionSet
 from tests.integration.bench import NOW, WEEK, Bench, day_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from assets_core.model.io_manager import Published, PublishFailed, Staged
 
 
 def test_a_failed_day_holds_up_only_what_reads_that_day() -> None:
@@ -753,3 +756,34 @@ def test_rows_outside_of_the_partition_are_counted_when_they_are_dropped() -> No
     assert bench.run().rows == 7
     told = [event for event in bench.events if isinstance(event, StepSucceeded)]
     assert {event.dropped for event in told} == {1}
+
+
+def test_a_step_is_recorded_with_its_own_seconds_and_its_share_of_publishing_the_group() -> None:
+    class SlowToPublish(MemoryIOManager):
+        def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:
+            bench.now += timedelta(seconds=0.2 * len(staged))
+            return super().publish(staged)
+
+    @asset(partitions=WEEK)
+    def bronze(context: AssetContext) -> pa.Table:
+        bench.now += timedelta(seconds=0.1 * day_of(context))
+        return pa.table({"day": [day_of(context)]})
+
+    bench = Bench([bronze], memory=SlowToPublish())
+    assert bench.run().status is RunStatus.SUCCEEDED
+    steps = bench.store.steps(bench.run_id)
+    assert len({step.started_at for step in steps}) < 7, "some were claimed as a group"
+    assert [step.seconds for step in steps] == pytest.approx(
+        [0.1 * day + 0.2 for day in range(1, 8)]
+    )
+
+
+def test_a_clock_that_is_set_back_makes_no_duration_negative() -> None:
+    @asset
+    def bronze() -> pa.Table:
+        bench.now -= timedelta(hours=1)
+        return pa.table({"x": [1]})
+
+    bench = Bench([bronze])
+    bench.run()
+    assert [step.seconds for step in bench.store.steps(bench.run_id)] == [0.0]

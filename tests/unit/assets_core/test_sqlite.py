@@ -39,6 +39,7 @@ from assets_core.state import (
     sql_verify,
 )
 from assets_core.state.sql_rows import (
+    count_ids,
     ids_from_text,
     ids_to_text,
     instant_to_int,
@@ -162,6 +163,7 @@ class TestTheFile:
         with SqliteStore(path) as store:
             materialize(store, "run-1", 1)
         older = apsw.Connection(str(path))
+        older.execute("drop index step_measured; alter table step drop column seconds")
         older.execute("drop table version_part; drop table part")
         older.execute("update meta set value = '4' where name = 'schema_version'")
         older.close()
@@ -505,9 +507,10 @@ class TestTransactions:
                 (sql_log._IN_FLIGHT, 0, "step_running (run=?)"),
                 (sql_log._ASSET_AND_VERSIONS, 4, "asset_id=? AND kind=? AND text=?"),
                 (sql_steps._RUNNING_PARTITIONS, 1, "step_running (run=?)"),
-                (sql_steps._END_STEP, 7, "INTEGER PRIMARY KEY (rowid=?)"),
+                (sql_steps._END_STEP, 8, "INTEGER PRIMARY KEY (rowid=?)"),
                 (sql_runs._STEPS, 2, "step_by_run (run=?)"),
                 (sql_runs._CHECKS, 1, "check_result_by_step (step_id=?)"),
+                (sql_runs._DURATIONS, 3, "step_measured (asset_id=?)"),
                 (sql_runs._UNFINISHED, 0, "run_running"),
             ):
                 plan = connection.execute(
@@ -519,6 +522,7 @@ class TestTransactions:
                     sql_chunks._TAIL,
                     sql_chunks.CHUNKS,
                     sql_verify._LOG_OF_ASSET,
+                    sql_runs._DURATIONS,
                 }
 
 
@@ -526,6 +530,7 @@ class TestColumns:
     @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1))
     def test_any_ids_come_back_from_text_in_their_order(self, ids: list[int]) -> None:
         assert ids_from_text(ids_to_text(ids)) == tuple(ids)
+        assert count_ids(ids_to_text(ids)) == len(ids)
 
     @given(st.integers(-5000, 5000), st.integers(2, 3000))
     def test_a_run_of_ids_is_short(self, first: int, count: int) -> None:
@@ -536,6 +541,7 @@ class TestColumns:
     def test_no_ids_are_no_text(self) -> None:
         assert ids_to_text([]) == ""
         assert ids_from_text("") == ()
+        assert count_ids("") == 0
 
     @given(st.datetimes(timezones=st.timezones()))
     def test_an_instant_comes_back_to_the_microsecond(self, instant: datetime) -> None:

@@ -354,6 +354,7 @@ class TestWhenFoldingHappens:
         older.execute("alter table asset drop column restarted_seq")
         older.execute("alter table asset drop column restarted_at")
         older.execute("drop table version_part; drop table part")
+        older.execute("drop index step_measured; alter table step drop column seconds")
         older.execute("update meta set value = '1' where name = 'schema_version'")
         older.close()
         with SqliteStore(path) as store:
