@@ -246,25 +246,33 @@ class LogWriter:
             self._stored = self.seq
 
 
-def known_versions(cursor: Cursor, asset: AssetVersions) -> tuple[int, VersionIds]:
-    """The asset's id (0 if the store has not seen it in this space) and the ids of its versions."""
-    names = (asset.asset, asset.space, asset.code_version, asset.deps_version)
-    row = cursor.execute(_ASSET_AND_VERSIONS, names).fetchone()
-    if row is None:
-        return 0, VersionIds(0, 0)
-    asset_id, code_id, deps_id = row
-    return asset_id, VersionIds(code_id, deps_id)
+def known_versions(
+    cursor: Cursor, assets: Sequence[AssetVersions]
+) -> dict[str, tuple[int, VersionIds]]:
+    """By asset key, its id (0 if the store has not seen it in this space) and the ids of its versions."""
+    names = [(one.asset, one.space, one.code_version, one.deps_version) for one in assets]
+    return {
+        asset.asset: (0, VersionIds(0, 0)) if row is None else (row[0], VersionIds(*row[1:]))
+        for asset, row in zip(assets, cursor.each(_ASSET_AND_VERSIONS, names), strict=True)
+    }
 
 
-def intern_versions(cursor: Cursor, asset: AssetVersions) -> tuple[int, VersionIds]:
+def intern_versions(
+    cursor: Cursor, assets: Sequence[AssetVersions]
+) -> dict[str, tuple[int, VersionIds]]:
     """Like `known_versions`, writing what is not known yet."""
-    asset_id, versions = known_versions(cursor, asset)
-    if asset_id and versions.code_id and versions.deps_id:
-        return asset_id, versions
-    cursor.execute(_ADD_ASSET, (asset.asset, asset.space))
-    for kind, text in (("code", asset.code_version), ("deps", asset.deps_version)):
-        cursor.execute(_ADD_VERSION, (asset.asset, asset.space, kind, text))
-    return known_versions(cursor, asset)
+    known = known_versions(cursor, assets)
+    new = [
+        one for one in assets if not (known[one.asset][1].code_id and known[one.asset][1].deps_id)
+    ]
+    if not new:
+        return known
+    cursor.executemany(_ADD_ASSET, [(one.asset, one.space) for one in new])
+    for kind in ("code", "deps"):
+        texts = [one.code_version if kind == "code" else one.deps_version for one in new]
+        rows = [(one.asset, one.space, kind, text) for one, text in zip(new, texts, strict=True)]
+        cursor.executemany(_ADD_VERSION, rows)
+    return known_versions(cursor, assets)
 
 
 def read_snapshot(cursor: Cursor, assets: Iterable[AssetVersions]) -> StateSnapshot:
@@ -273,19 +281,14 @@ def read_snapshot(cursor: Cursor, assets: Iterable[AssetVersions]) -> StateSnaps
         read_state,
     )
 
-    asset_ids: dict[str, int] = {}
-    version_ids: dict[str, VersionIds] = {}
-    spaces: dict[str, str] = {}
-    for one in assets:
-        asset_ids[one.asset], version_ids[one.asset] = known_versions(cursor, one)
-        spaces[one.asset] = one.space
+    wanted = list(assets)
+    known = known_versions(cursor, wanted)
+    asset_ids = {asset: asset_id for asset, (asset_id, _) in known.items()}
+    version_ids = {asset: versions for asset, (_, versions) in known.items()}
     state = read_state(cursor, asset_ids)
-    other_spaces: dict[str, str] = {}
-    for asset, space in spaces.items():
-        if state.is_empty(asset):
-            other = cursor.execute(_OTHER_SPACE, (asset, space)).fetchone()
-            if other is not None:
-                other_spaces[asset] = other[0]
+    empty = [(one.asset, one.space) for one in wanted if state.is_empty(one.asset)]
+    others = zip(empty, cursor.each(_OTHER_SPACE, empty), strict=True)
+    other_spaces = {asset: other[0] for (asset, _), other in others if other is not None}
     asset_of_id = {asset_id: key for key, asset_id in asset_ids.items() if asset_id}
     in_flight: dict[str, tuple[int, ...]] = {}
     for asset_id, ids in cursor.execute(_IN_FLIGHT):
@@ -371,7 +374,7 @@ def mark_partitions(
     cursor: Cursor, asset: AssetVersions, partition_ids: Iterable[int], at: int
 ) -> None:
     """Append a mark for each partition. Raises StoreError if one has no success; then nothing is kept."""
-    asset_id, versions = intern_versions(cursor, asset)
+    asset_id, versions = intern_versions(cursor, [asset])[asset.asset]
     log = LogWriter(cursor, at)
     read_seq = log.seq
     missing = [

@@ -138,12 +138,12 @@ class SqlStore(ABC):
         """Make sure that the versions are known, and answer their ids by asset key; writes only if something is new."""
         wanted = list(assets)
         with self._database.read() as cursor:
-            found = {asset.asset: sql_log.known_versions(cursor, asset)[1] for asset in wanted}
+            found = _version_ids(sql_log.known_versions(cursor, wanted))
             is_known = all(versions.code_id and versions.deps_id for versions in found.values())
             if is_known and not sql_versions.undescribed(cursor, found, parts):
                 return found
         with self._database.write() as cursor:
-            found = {asset.asset: sql_log.intern_versions(cursor, asset)[1] for asset in wanted}
+            found = _version_ids(sql_log.intern_versions(cursor, wanted))
             sql_versions.describe(cursor, found, parts)
         return found
 
@@ -329,6 +329,10 @@ class SqlStore(ABC):
 
         with self._database.read() as cursor:
             return sql_verify.find_problems(cursor)
+
+
+def _version_ids(known: Mapping[str, tuple[int, VersionIds]]) -> dict[str, VersionIds]:
+    return {asset: versions for asset, (_, versions) in known.items()}
 
 
 def _read_keys(cursor: Cursor) -> dict[str, dict[str, int]]:
