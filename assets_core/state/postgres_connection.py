@@ -64,7 +64,7 @@ _CLIENT: Final = {
 # takes milliseconds, so one that stands still for a minute is of a process that was stopped, and holds up all others.
 _SESSION: Final = """
 set tcp_keepalives_idle = 5; set tcp_keepalives_interval = 2; set tcp_keepalives_count = 3; set tcp_user_timeout = 11000;
-set idle_session_timeout = 0; set idle_in_transaction_session_timeout = 60000;
+set default_transaction_isolation = 'read committed'; set idle_session_timeout = 0; set idle_in_transaction_session_timeout = 60000;
 select set_config('synchronous_commit', 'on', false)
 where current_setting('synchronous_commit') in ('off', 'local', 'remote_write')"""
 

@@ -20,7 +20,7 @@ from assets_core.state.sql_store import DEFAULT_FOLDING, SqlStore
 from tests import postgres
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
 ORDERS = AssetVersions("orders", "day|UTC|+00:00", "code", "deps")
@@ -78,17 +78,14 @@ def test_a_connection_that_died_between_calls_is_made_again(store: Wired) -> Non
     assert store.waits == [0.1, 0.1]
 
 
-def cut_after(store: Wired, beginning: str) -> Callable[..., PostgresCursor]:
-    """How a cursor executes if the session ends after the first statement that begins so."""
-    execute = PostgresCursor.execute
+def cut_after(store: Wired, beginning: str) -> Callable[..., None]:
+    """How a cursor executes many if the session ends after the first statement that begins so."""
+    executemany = PostgresCursor.executemany
 
-    def cutting(
-        cursor: PostgresCursor, statement: str, bindings: Sequence[Any] = ()
-    ) -> PostgresCursor:
-        done = execute(cursor, statement, bindings)
+    def cutting(cursor: PostgresCursor, statement: str, bindings: Any) -> None:
+        executemany(cursor, statement, bindings)
         if statement.startswith(beginning):
             store.cut()
-        return done
 
     return cutting
 
@@ -96,7 +93,7 @@ def cut_after(store: Wired, beginning: str) -> Callable[..., PostgresCursor]:
 def test_a_connection_that_dies_within_a_transaction_undoes_it_and_says_where(
     store: Wired, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PostgresCursor, "execute", cut_after(store, "insert into asset"))
+    monkeypatch.setattr(PostgresCursor, "executemany", cut_after(store, "insert into asset"))
     with pytest.raises(StoreError, match=r"can't be used.*termin") as caught:
         store.register([ORDERS])
     monkeypatch.undo()
