@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from assets_core.state.postgres import PostgresStore
 from tests import postgres
 from tests.integration.conftest import ASSETS, Answer, Shop
 
@@ -86,6 +88,20 @@ def test_two_projects_share_a_server_and_know_nothing_of_each_other(
         shop.run("materialize", "orders", env={"STATE": one})
         assert len(shop.run("runs", "list", "--json", env={"STATE": one}).data["runs"]) == 2
         assert len(empty.run("runs", "list", "--json", env={"STATE": other}).data["runs"]) == 1
+
+
+def test_a_run_waits_for_the_one_that_is_going_on_and_says_for_whom(
+    shared: Shop, postgres_url: str
+) -> None:
+    with PostgresStore(postgres_url) as store, store.run_lock().acquire("run-7") as lock:
+        process = shared.start("materialize", "prices")
+        assert process.stderr is not None
+        assert (
+            f"run-7 (process {os.getpid()} on {socket.gethostname()})" in process.stderr.readline()
+        )
+        lock.release()
+        _, told = process.communicate()
+        assert process.returncode == 0, told
 
 
 def test_a_variable_that_is_not_set_is_named(shop: Shop) -> None:
@@ -203,9 +219,11 @@ def test_a_move_that_is_cut_off_leaves_nothing_at_the_target(
     shop.run("state", "migrate", "--to", postgres_url)
 
 
-def test_a_run_that_is_killed_is_settled_by_the_next(shared: Shop) -> None:
-    kill = {"PARTITA_FAILPOINTS": "run.published=kill@2"}
-    shared.run("materialize", code=-9, env=kill)
+@pytest.mark.parametrize(
+    "place", ["state.commit=kill@5", "state.committed=kill@5", "run.published=kill@2"]
+)
+def test_a_run_that_is_killed_is_settled_by_the_next(shared: Shop, place: str) -> None:
+    shared.run("materialize", code=-9, env={"PARTITA_FAILPOINTS": place})
     told = shared.run("materialize")
     assert "recovered" in told.err
     assert shared.run("plan", "--json").data["to_run"] == 0
