@@ -8,12 +8,13 @@ import click
 
 from cli.commands.options import HintedUsageError, PartitaCommand, Settings, open_project
 from cli.commands.request import Words, mode_of, selection_options
+from cli.commands.run_options import RunOptions, run_options
 
 
 @click.command("backfill", cls=PartitaCommand)
 @selection_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@run_options
 @click.pass_obj
 def command(
     settings: Settings,
@@ -28,6 +29,7 @@ def command(
     downstream: bool,
     dry_run: bool,
     fail_fast: bool,
+    jobs: int | None,
 ) -> int:
     """Run what is stale in a range of partitions, as a durable run.
 
@@ -52,4 +54,6 @@ def command(
     )
     if dry_run:
         return show_plan(project, printer, "backfill", asked, now=datetime.now(UTC))
-    return run_order(project, printer, Order("backfill", RunKind.BACKFILL, asked, fail_fast))
+    return run_order(
+        project, printer, Order("backfill", RunKind.BACKFILL, asked, RunOptions(fail_fast, jobs))
+    )

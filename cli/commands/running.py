@@ -28,6 +28,7 @@ from assets_core.execution.runner import Effects, Runner, RunRequest
 from assets_core.model.errors import DataError
 from assets_core.model.records import RunStatus
 from cli.commands.planning import echo_range
+from cli.project.execution import make_executor
 from cli.project.location import make_state_folder
 from cli.render.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from cli.render.plans import plan_summary, span_records
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from assets_core.execution.events import RunSummary
     from assets_core.model.records import RunKind
     from cli.commands.planning import Planned, Source
+    from cli.commands.run_options import RunOptions
     from cli.project import Project
     from cli.render.printer import Printer
 
@@ -53,7 +55,7 @@ class Order:
     command: str
     kind: RunKind
     source: Source
-    fail_fast: bool
+    options: RunOptions
 
 
 def run_order(project: Project, printer: Printer, order: Order) -> int:
@@ -121,13 +123,18 @@ class _Job:
             on_event=progress,
             logs=self.project.logs,
         )
-        runner = Runner(self.project.resolved, self.project.store, effects)
+        runner = Runner(
+            self.project.resolved,
+            self.project.store,
+            effects,
+            lambda: make_executor(self.project, self.order.options.jobs),
+        )
         request = RunRequest(
             run_id=run_id,
             kind=self.order.kind,
             selection=planned.request.selection,
             partitions=planned.request.range_text,
-            fail_fast=self.order.fail_fast,
+            fail_fast=self.order.options.fail_fast,
             process_id=os.getpid(),
         )
         self.signals.runner = runner

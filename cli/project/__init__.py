@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from assets_core.model.errors import ProjectError
 from cli import __version__
-from cli.project.location import DEFAULT_STATE, make_state_folder, search_path
+from cli.project.location import make_state_folder, search_path
 from cli.project.user_modules import ignored_folders, import_user_module, module_files
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
     from types import ModuleType
-
-    from pydantic import BaseModel
 
     from assets_core.authoring.definitions import Definitions, Resolved
     from assets_core.authoring.outline import Outline
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from assets_core.state.sqlite import SqliteStore
     from assets_core.telemetry.run_log import RunLogs
     from cli.project.location import Location
+    from cli.project.settings import Settings
 
 
 class Project:
@@ -51,11 +50,16 @@ class Project:
         self.location = location
 
     @cached_property
+    def settings(self) -> Settings:
+        """`[tool.partita]`. Raises ProjectError if the table is not as it should be."""
+        from cli.project.settings import checked_settings  # noqa: PLC0415 - pydantic, only when a project is loaded
+
+        return checked_settings(self.location)
+
+    @property
     def config(self) -> Mapping[str, Mapping[str, Any]]:
-        """Config values per asset from `[tool.partita.config.<asset>]`. Raises ProjectError if the table is not as it should be."""
-        settings = _checked_settings(self.location)
-        values: Mapping[str, Mapping[str, Any]] = settings.model_dump()["config"]
-        return values
+        """Config values per asset from `[tool.partita.config.<asset>]`. Raises ProjectError as `settings` does."""
+        return self.settings.config
 
     @cached_property
     def resolved(self) -> Resolved:
@@ -120,7 +124,7 @@ class Project:
 
         # A `state` that is no text must be an error, not the default. A manifest that holds was made of settings that were checked.
         if self._kept_manifest is None:
-            _ = self.config
+            _ = self.settings
         return SqliteStore(self.location.state_path)
 
     def state_damage(self) -> list[str]:
@@ -254,6 +258,10 @@ def manifest_of(resolved: Resolved, location: Location) -> Manifest:
                 location=_place(resolved.outline, location, key),
                 retry=_retry_text(spec.retry),
                 batch_size=spec.batch_size,
+                pool=_pool_text(spec.pool, resolved.outline.pools),
+                priority=spec.priority,
+                timeout=None if spec.timeout is None else spec.timeout.total_seconds(),
+                memory=spec.memory,
                 lookback=spec.lookback,
                 closed_after=spec.closed_after.total_seconds(),
                 compare_input_versions=spec.compare_input_versions,
@@ -275,41 +283,11 @@ def _partition_by_text(partition_by: PartitionBy | None) -> str | None:
     return ", ".join(f"{dimension}={column}" for dimension, column in partition_by)
 
 
+def _pool_text(pool: str | None, pools: Mapping[str, int]) -> str:
+    return "" if pool is None else f"{pool} ({pools[pool]} at once)"
+
+
 def _retry_text(retry: RetryPolicy) -> str:
     if retry.max_attempts == 1:
         return ""
     return f"up to {retry.max_attempts} attempts, {retry.delay.total_seconds():g} s apart ({retry.backoff})"
-
-
-def _checked_settings(location: Location) -> BaseModel:
-    from pydantic import BaseModel, ConfigDict, ValidationError  # noqa: PLC0415 - 60 ms, only when a project is loaded
-
-    class Settings(BaseModel):
-        model_config = ConfigDict(extra="forbid", strict=True)
-
-        definitions: str | None = None
-        state: str = DEFAULT_STATE
-        config: dict[str, dict[str, Any]] = {}
-
-    try:
-        settings = Settings.model_validate(dict(location.table))
-    except ValidationError as error:
-        from partitions.errors import nearest  # noqa: PLC0415 - errors are rare
-
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        near = nearest(name, list(Settings.model_fields))
-        unknown = first["type"] == "extra_forbidden"
-        what = "there is no such setting" if unknown else first["msg"].lower()
-        raise ProjectError(
-            f"{location.pyproject}: `{name}` in [tool.partita]: {what}",
-            hint=f"did you mean {near[0]}?"
-            if unknown and near
-            else f"the table may hold {', '.join(Settings.model_fields)}",
-        ) from error
-    if "://" in settings.state:
-        raise ProjectError(
-            f"{location.pyproject}: `state` in [tool.partita] is an address, {settings.state}",
-            hint='name a file, such as state = ".partita/state.db"',
-        )
-    return settings
