@@ -67,6 +67,11 @@ class ProcessExecutor:
         self._server: _Server | None = _Server(loading)
 
     @property
+    def server_process(self) -> int | None:
+        """The server's process id; None while there is none."""
+        return None if self._server is None else self._server.process_id
+
+    @property
     def capacity(self) -> int:
         """The number of processes."""
         return self._capacity
@@ -226,6 +231,11 @@ class _Server:
                 start_new_session=True,
             )
         self._wait_until_ready(loading)
+
+    @property
+    def process_id(self) -> int:
+        """Of the server."""
+        return self._process.pid
 
     def say(self, **message: str) -> None:
         """Send one message. The server always reads, so this never waits for long."""

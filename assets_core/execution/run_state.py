@@ -285,7 +285,7 @@ class RunState:
             if instruction is not None:
                 return instruction
         later = [until for until, _, _ in self._waiting if until > now]
-        if self._waiting or self._running:
+        if self._waiting or self._running or self.counts()[SlotStatus.QUEUED]:
             return Wait(min(later, default=None))
         return Finish(self._verdict())
 

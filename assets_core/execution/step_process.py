@@ -91,8 +91,8 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 
 def _catch_output() -> None:
     # The server's own streams remember what their descriptors were before.
-    sys.stdout = sys.__stdout__ = _text_stream(1)
-    sys.stderr = sys.__stderr__ = _text_stream(2)
+    sys.stdout = _text_stream(1)
+    sys.stderr = _text_stream(2)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     root = logging.getLogger()

@@ -24,7 +24,6 @@ from cli.project import Project
 from cli.project.location import Location
 
 if TYPE_CHECKING:
-    import io_managers
     from assets_core.authoring.definitions import Resolved
 from assets_core.execution.executors import Executor
 
@@ -35,16 +34,16 @@ def make_executor(project: Project, jobs: int | None) -> Executor:
     Raises DefinitionError for an asset in the memory of one process where several are asked for.
     """
     settings = project.settings
-    loading = _loading(project)
+    loading = loading_of(project)
     if jobs is None and settings.executor == "in_process":
-        worker = Worker(project.resolved, _logger)
+        worker = Worker(project.resolved, logger_of)
         return LimitingExecutor(InProcessExecutor(worker, lambda: datetime.now(UTC)), loading)
     _require_shared(project.resolved)
     return ProcessExecutor(jobs or settings.jobs or len(os.sched_getaffinity(0)), loading)
 
 
 def definitions_at(argument: str) -> Resolved:
-    """The definitions of the project that another process runs; `argument` is what `_loading` wrote."""
+    """The definitions of the project that another process runs; `argument` is what `loading_of` wrote."""
     # What steps will need is imported here, once for all of them.
     for module in iter_modules(io_managers.__path__):
         import_module(f"io_managers.{module.name}")
@@ -59,7 +58,8 @@ def definitions_at(argument: str) -> Resolved:
     return Project(location).resolved
 
 
-def _loading(project: Project) -> Loading:
+def loading_of(project: Project) -> Loading:
+    """How another process loads the same project, and what it must find."""
     location = project.location
     argument = json.dumps(
         {
@@ -87,5 +87,6 @@ def _require_shared(resolved: Resolved) -> None:
             )
 
 
-def _logger(asset: str) -> logging.Logger:
+def logger_of(asset: str) -> logging.Logger:
+    """What an asset's function logs with."""
     return logging.getLogger(ASSET_LOGGER).getChild(asset)
