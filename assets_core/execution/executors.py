@@ -6,7 +6,6 @@ no state: the worst that a lost or forgotten worker can do is to leave a stage b
 
 from __future__ import annotations
 
-import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -103,7 +102,6 @@ class InProcessExecutor:
     def start(self, order: StepOrder, name: str, log: RunLog | None) -> None:
         """Run it, and keep its end for `ended`. What isn't an error of the user or of a destination is raised."""
         began = self._clock()
-        process = os.getpid()
         result: Produced | Skipped | Failed
         try:
             with (
@@ -119,9 +117,6 @@ class InProcessExecutor:
                 result = failed(error)
             else:
                 raise
-        if os.getpid() != process:
-            # The function forked and let its child return: two processes must not go on with one run.
-            os._exit(0)
         # A clock that was set back must not make a duration negative.
         seconds = max(0.0, (self._clock() - began).total_seconds())
         self._ended.append(StepEnd(order.step_id, result, seconds))

@@ -46,16 +46,12 @@ def load(loader: str, argument: str) -> Resolved:
 def carry_out(order: StepOrder, project: Resolved, result_pipe: int) -> NoReturn:
     """Run the order in this process, which then ends. Whoever reads the pipe gets a pickled Produced, Skipped or Failed."""
     code = 1
-    process = os.getpid()
     try:
         owned_by_parent()
         signal.signal(signal.SIGTERM, _interrupt)
         _catch_output()
         _limit_memory(order.memory)
         answer = pickle.dumps(_answer(order, project))
-        if os.getpid() != process:
-            # The function forked and let its child return: that one has nothing to answer.
-            os._exit(0)
         with open(result_pipe, "wb") as pipe:
             pipe.write(answer)
         code = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never, cast
@@ -232,11 +233,15 @@ class Worker:
 
     @contextmanager
     def _user_code(self) -> Iterator[None]:
+        process = os.getpid()
         self.calling = True
         try:
             yield
         finally:
             self.calling = False
+            if os.getpid() != process:
+                # The function forked and let its child come back: two processes must not go on with one attempt.
+                os._exit(0)
 
     def _manager(self, asset: str) -> IOManager:
         return self._resolved.outline.manager(asset)

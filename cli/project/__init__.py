@@ -46,8 +46,10 @@ class Project:
     The user's modules are imported by `resolved`, and by `manifest` only if the cached one does not hold any more.
     """
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, *, keeps_manifest: bool = True) -> None:
+        """Without `keeps_manifest` loading leaves no trace: for processes that load what another one has loaded."""
         self.location = location
+        self._keeps_manifest = keeps_manifest
 
     @cached_property
     def settings(self) -> Settings:
@@ -73,7 +75,8 @@ class Project:
             module = import_user_module(self.location)
             definitions = _definitions_of(module, config)
             resolved = definitions.resolve(default_io_manager=self._default_io_manager())
-        self._keep_manifest(resolved, watch)
+        if self._keeps_manifest:
+            self._keep_manifest(resolved, watch)
         return resolved
 
     @cached_property

@@ -55,7 +55,7 @@ def definitions_at(argument: str) -> Resolved:
         pyproject=None if found["pyproject"] is None else Path(found["pyproject"]),
         table=found["table"],
     )
-    return Project(location).resolved
+    return Project(location, keeps_manifest=False).resolved
 
 
 def loading_of(project: Project) -> Loading:

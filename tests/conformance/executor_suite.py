@@ -231,7 +231,7 @@ class ExecutorSuite:
 
     def test_a_blocking_check_fails_the_attempt_with_its_outcome(self, stage: Stage) -> None:
         failure = stage.failure("judged")
-        assert failure.code == "check-failed", failure
+        assert failure.code == "check-failed", (failure, stage.lines())
         assert [(check.check, check.passed) for check in failure.checks] == [("never", False)]
 
     def test_sys_exit_fails_the_step_only(self, stage: Stage) -> None:
@@ -239,7 +239,8 @@ class ExecutorSuite:
         assert isinstance(stage.run("orders").result, Produced)
 
     def test_a_fork_that_returns_twice_answers_once(self, stage: Stage) -> None:
-        assert isinstance(stage.run("forking").result, Produced)
+        result = stage.run("forking").result
+        assert isinstance(result, Produced), (result, stage.lines())
         assert stage.executor.ended(0.1) == []
 
     def test_orders_up_to_the_capacity_run_side_by_side(self, stage: Stage) -> None:
