@@ -42,8 +42,12 @@ if TYPE_CHECKING:
 
     from partitions.definitions import PartitionIndex
 
-_COUNT: Final = re.compile(r"\s*\((\d+)\)$", re.ASCII)
+# Python refuses to read numbers of thousands of digits.
+_COUNT: Final = re.compile(r"\s*\((\d{1,18})\)$", re.ASCII)
 _TWO_DOTS: Final = re.compile(r"(?<!\.)\.\.(?![.<])")
+# At the very end, so in a quoted key it is none.
+_SHORTENED: Final = re.compile(r" … and \d+ more (run|key)s?$", re.ASCII)
+_NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
 _LATEST: Final = re.compile(r"latest(?::(.*))?", re.DOTALL)
 _OPERATOR: Final = re.compile(r"\.\.\.|\.\.<")
 _EXAMPLES: Final = (
@@ -154,7 +158,7 @@ class _Reader:
             whole = _Piece(whole.text[: counted.start()], whole.start)
         if not whole.text:
             self._fail("the range is empty", whole, _EXAMPLES)
-        if " … and " in whole.text:
+        if _SHORTENED.search(whole.text) is not None:
             self._fail("the range was shortened for display", whole, "type the complete range")
         answer = PartitionSet.none(self.index)
         for piece in self._split(whole, ","):
@@ -238,7 +242,7 @@ class _Reader:
         return self._selected(PartitionSet.from_mask(index, mask), piece, None)
 
     def _latest(self, piece: _Piece, count: str | None, index: PartitionIndex) -> PartitionSet:
-        if count is not None and not (count.isascii() and count.isdigit() and int(count)):
+        if count is not None and not (_NUMBER.fullmatch(count) and int(count)):
             self._fail(f"{piece.text!r} needs a number from 1 on", piece, "type latest:7")
         first = max(0, len(index) - (1 if count is None else int(count)))
         return PartitionSet.from_runs(index, [[first, len(index)]])

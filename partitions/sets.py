@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _KEYS_AT_ONCE = 4096
 # What `ranges` would read as grammar; a key that contains any of it is written in quotes.
-_GRAMMAR = re.compile(r"""[,"|*?\[\]\\]|\.\.\.|\.\.<|\(\d+\)$""")
+_GRAMMAR = re.compile(r"""[,"|*?\[\]\\]|\.\.\.|\.\.<|\(\d+\)$| … and \d""")
 
 
 def quote_key(key: str) -> str:
@@ -335,7 +335,7 @@ class PartitionSet:
             shifts = np.arange(lanes)[:, None, None] * length
             by_lane = runs.reshape(lanes, -1, 2) - shifts
             inside = by_lane[-1, -1, 1] <= length and by_lane.min() >= 0
-            if inside and bool(np.all(by_lane == by_lane[0])):
+            if inside and bool(np.all(by_lane == by_lane[0])) and not _has_star(self.index):
                 return by_lane[0], True
         return runs, False
 
@@ -354,6 +354,11 @@ def _term(index: PartitionIndex, first: int, last: int, *, whole: bool) -> str:
         else:
             parts.append("*" if whole else quote_key(start))
     return "|".join(parts)
+
+
+def _has_star(index: PartitionIndex) -> bool:
+    """Whether `*` in a term of a multi index would mean the one key of that name, and not every key."""
+    return any("*" in PartitionSet.all(dimension) for _, dimension in index.dimension_indexes)
 
 
 def _inside(runs: NDArray[np.int64], slots: NDArray[np.int64]) -> NDArray[np.bool_]:

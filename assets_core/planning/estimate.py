@@ -1,7 +1,7 @@
 """How long a plan would take, judged by what its assets' past steps took, and what that judgement rests on.
 
-Decided here: the median over an asset's latest steps of seconds per partition, times the partitions planned; assets add up, because a
-run takes one step at a time. What runs only if its upstream changes is told apart, an asset without a past is named and not counted.
+Decided here: the median over an asset's latest steps of seconds per partition, times the partitions planned; assets add up, as if one
+step ran at a time. What runs only if its upstream changes is told apart, an asset without a past is named and not counted.
 Not decided here: which steps are the latest (the state store's answer) and the words (`cli.render`).
 """
 

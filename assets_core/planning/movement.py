@@ -28,6 +28,7 @@ from assets_core.model.errors import PlanError, PlanMovedError
 from assets_core.planning.planner import plan_run
 from assets_core.planning.saved_plan import NEW_PLAN
 from assets_core.planning.staleness import bind_dependencies, partition_facts
+from partitions.definitions import PartitionKind
 from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def replan(saved: SavedPlan, facts_at: Callable[[datetime], Facts], now: datetim
     """The saved plan, made anew. `facts_at` answers the facts of the state as it is, at any instant that is not to come.
 
     Raises:
-        PlanError: it does not fit the project at all: an unknown asset, partitions that are not defined, an instant to come.
+        PlanError: it does not fit the project at all: assets of another project, an instant to come.
         PlanMovedError: it does, and would not come out the same; the message names what moved.
         SpaceChangedError: as `plan_run`.
     """
@@ -74,7 +75,7 @@ def replan(saved: SavedPlan, facts_at: Callable[[datetime], Facts], now: datetim
             hint=NEW_PLAN,
         )
     present = facts_at(now)
-    saved.require_known_assets(present.graph)
+    saved.require_known_assets(present.graph, same_state=_is_same_state(saved, present))
     _refuse(saved, moved_definitions(saved, present))
     then = facts_at(saved.made_at)
     request = saved.request.over(then)
@@ -101,11 +102,15 @@ def _refuse(saved: SavedPlan, movements: Iterable[str]) -> None:
     raise PlanMovedError("\n".join(lines), hint=NEW_PLAN)
 
 
+def _is_same_state(saved: SavedPlan, facts: Facts) -> bool:
+    # Before anything was recorded there may be no state file, and then every look at it makes up an id.
+    return saved.seq > 0 and saved.state_id == facts.state.state_id
+
+
 def moved_definitions(saved: SavedPlan, facts: Facts) -> Iterator[str]:
     """What moved under the plan as a whole: the state, or what the assets are that it runs."""
     state = facts.state
-    # Before anything was recorded there may be no state file, and then every look at it makes up an id.
-    if saved.seq and saved.state_id != state.state_id:
+    if saved.seq and not _is_same_state(saved, facts):
         yield f"the state is another one: the plan was made from {saved.state_id}, this is {state.state_id}"
     elif saved.seq > state.seq:
         yield f"the state went back: the plan was made at seq {saved.seq}, and this is seq {state.seq}"
@@ -151,7 +156,7 @@ def moved_inputs(
             if upstream in running:
                 changed &= ~running[upstream]
             if changed.any():
-                name, _ = _named(present, upstream, changed)
+                name = _named(present, upstream, changed)
                 yield f"{name}, which {asset} reads, changed since (seq {int(data_seq[changed].max())})"
 
 
@@ -228,13 +233,14 @@ def _over(facts: Facts, asset: str, sets: list[PartitionSet]) -> Mask:
     return PartitionSet.from_ids(facts.indexes[asset], runs).mask()
 
 
-def _named(facts: Facts, asset: str, mask: Mask) -> tuple[str, int]:
-    """The first partition by name and how many more there are, and the count of all."""
-    slots = np.flatnonzero(mask)
-    name = f"{asset} {facts.indexes[asset].key(int(slots[0]))}".rstrip()
-    return (name if len(slots) == 1 else f"{name} and {len(slots) - 1} more"), len(slots)
+def _named(facts: Facts, asset: str, mask: Mask) -> str:
+    """The partitions of an asset as people name them; the asset alone if it is unpartitioned."""
+    index = facts.indexes[asset]
+    if index.kind is PartitionKind.SINGLE:
+        return asset
+    found = PartitionSet.from_mask(index, mask)
+    return f"{asset}@{found.first()}" if len(found) == 1 else f"{asset} {found.describe()}"
 
 
 def _were(facts: Facts, asset: str, mask: Mask) -> str:
-    name, count = _named(facts, asset, mask)
-    return f"{name} {'was' if count == 1 else 'were'}"
+    return f"{_named(facts, asset, mask)} {'was' if np.count_nonzero(mask) == 1 else 'were'}"

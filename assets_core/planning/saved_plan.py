@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from assets_core.model.errors import PlanError
+from assets_core.model.errors import PlanError, PlanMovedError
 from assets_core.planning.plan import set_as_json
 from assets_core.planning.planner import PlanRequest
 from partitions.errors import PartitaError, nearest
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 PLAN_FORMAT: Final = 1
 """The number under "format" in a saved plan; it grows when what was written before would be read wrongly."""
 
+MOST_SHOWN: Final = 100
+"""How many characters of an expression a message repeats."""
+
 
 @dataclass(frozen=True, slots=True)
 class SavedSet:
@@ -45,29 +48,48 @@ class SavedSet:
     expression: str | None = None
 
     def over(self, asset: str, index: PartitionIndex, now: datetime) -> PartitionSet:
-        """The partitions in an index of the instant `now`. Raises PlanError unless it has exactly all of them."""
+        """The partitions in an index of the instant `now`. Raises PlanMovedError unless it has exactly all of them."""
         if not self.count:
             return PartitionSet.none(index)
         if self.expression is None:
             found = PartitionSet.from_ids(index, self.ids)
         else:
-            try:
-                # With the count, because "a, b" alone might be the one key of that name.
-                found = parse_range(f"{self.expression} ({self.count})", index, now)
-            except PartitaError as error:
-                raise self._misfit(asset, index, error.message) from error
+            found = self._read(self.expression, asset, index, now)
         if len(found) != self.count:
-            raise self._misfit(asset, index, f"it has {len(found):,} of them")
+            raise self._misfit(asset, index, f"of these there are {len(found):,}")
         return found
 
-    def _misfit(self, asset: str, index: PartitionIndex, why: str) -> PlanError:
+    def _read(
+        self, expression: str, asset: str, index: PartitionIndex, now: datetime
+    ) -> PartitionSet:
+        # "a, b" alone might be the one key of that name, and "a (1)" as well: what was meant is what is written like that.
+        for text in (f"{expression} ({self.count})", expression):
+            try:
+                found = parse_range(text, index, now)
+            except PartitaError as error:
+                why = error.message.partition("\n")[0]
+                raise self._misfit(asset, index, why) from error
+            if _terms(found.expression()) == _terms(expression):
+                return found
+        raise self._misfit(asset, index, f"they are read as {found.describe()}")
+
+    def _misfit(self, asset: str, index: PartitionIndex, why: str) -> PlanMovedError:
         ids = ", ".join(f"{first}...{stop - 1}" for first, stop in self.ids[:3])
-        named = f"ids {ids}" if self.expression is None else self.expression
-        return PlanError(
-            f"the plan names {self.count:,} partitions of {asset} ({named}) that do not fit its definition "
-            f"({index.definition.describe()}): {why}",
+        named = f"with the ids {ids}" if self.expression is None else _shortened(self.expression)
+        return PlanMovedError(
+            f"the plan is about {self.count:,} partitions of {asset} ({named}) that its definition "
+            f"({index.definition.describe()}) does not have now: {why}; nothing was run",
             hint=NEW_PLAN,
         )
+
+
+def _shortened(expression: str) -> str:
+    return expression if len(expression) <= MOST_SHOWN else f"{expression[:MOST_SHOWN]}…"
+
+
+def _terms(expression: str) -> list[str]:
+    # Sorted, because keys may be listed in another order by now.
+    return sorted(expression.split(", "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +123,7 @@ class SavedRequest:
     downstream: bool
 
     def over(self, facts: Facts) -> PlanRequest:
-        """The request in this project. Raises PlanError if it names partitions that are not defined."""
+        """The request in this project. Raises PlanMovedError if it names partitions that are not defined."""
         chosen = {
             asset: partitions.over(asset, facts.indexes[asset], facts.now)
             for asset, partitions in self.partitions.items()
@@ -120,16 +142,26 @@ class SavedPlan:
     versions: Mapping[str, SavedVersions]
     rows: Mapping[str, tuple[SavedRow, ...]]
 
-    def require_known_assets(self, graph: AssetGraph) -> None:
-        """Raise PlanError if the plan names an asset that the project does not have."""
+    def require_known_assets(self, graph: AssetGraph, *, same_state: bool) -> None:
+        """Raise if the plan names an asset that the project does not have.
+
+        Over the `same_state` that it was made from, the asset was there then: PlanMovedError. Otherwise PlanError: it may
+        well be the plan of another project.
+        """
         named = (*self.request.assets, *self.request.partitions, *self.versions, *self.rows)
         for asset in dict.fromkeys(named):
-            if asset not in graph.specs:
-                near = nearest(asset, graph.order)
-                raise PlanError(
-                    f"the plan names the asset {asset!r}, which this project does not have",
-                    hint=f"nearest: {', '.join(near)}; {NEW_PLAN}" if near else NEW_PLAN,
+            if asset in graph.specs:
+                continue
+            if same_state:
+                raise PlanMovedError(
+                    f"the plan is about the asset {asset!r}, which this project no longer has; nothing was run",
+                    hint=NEW_PLAN,
                 )
+            near = nearest(asset, graph.order)
+            raise PlanError(
+                f"the plan is about the asset {asset!r}, which this project does not have",
+                hint=f"nearest: {', '.join(near)}; {NEW_PLAN}" if near else NEW_PLAN,
+            )
 
 
 NEW_PLAN: Final = "make a new one: partita plan … -o json > plan.json"

@@ -89,7 +89,7 @@ def command(
 
 def _require_nothing_else(words: tuple[str, ...], options: Mapping[str, object]) -> None:
     """Raise a usage error if anything else says what is to be run: a saved plan does."""
-    given = [*words[:1], *(name for name, value in options.items() if value)]
+    given = [*words[:1], *(name for name, value in options.items() if value not in {None, False})]
     if given:
         raise HintedUsageError(
             f"--plan says all of what is run, and {given[0]} says something as well",

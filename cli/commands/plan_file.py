@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -40,7 +42,8 @@ _MAKERS: Final = ("plan", "materialize", "backfill")
 """Commands whose JSON answer is a plan: the last two with `--dry-run`."""
 _REASONS: Final = {reason.word: reason for reason in Reason if reason is not Reason.FRESH}
 _OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""No plan is older; near the first year that a calendar has, zones run out of it."""
+_NEWEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""No plan is older or newer; near the first and the last year that a calendar has, zones run out of it."""
 
 
 def _reason(word: object) -> Reason:
@@ -58,9 +61,15 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
+def _forward(run: tuple[int, int]) -> tuple[int, int]:
+    if run[0] >= run[1]:
+        raise ValueError(f"the ids {run[0]} to {run[1]} are no run")
+    return run
+
+
 class _Set(_Model):
     count: Count
-    ids: list[tuple[Id, Id]]
+    ids: list[Annotated[tuple[Id, Id], AfterValidator(_forward)]]
     expression: str | None = None
 
     def value(self) -> SavedSet:
@@ -113,7 +122,7 @@ class _Request(_Model):
 
 class _Plan(_Model):
     seq: Count
-    made_at: Annotated[AwareDatetime, Field(gt=_OLDEST)]
+    made_at: Annotated[AwareDatetime, Field(gt=_OLDEST, lt=_NEWEST)]
     state_id: str
     request: _Request
     versions: dict[str, _Versions]
@@ -140,30 +149,37 @@ class _Envelope(_Model):
 
 def read_plan(path: str) -> SavedPlan:
     """The plan in a file, or on standard input for "-". Raises PlanError unless it is a complete one that this Partita can read."""
-    name = "standard input" if path == STDIN else path
-    text = _text_of(path, name)
+    name = "standard input" if path == STDIN else repr(path)
+    return plan_of(_text_of(path, name), name)
+
+
+def plan_of(text: str, name: str) -> SavedPlan:
+    """The plan in a text; `name` says in errors where that comes from. Raises PlanError as `read_plan`."""
     _require_plan(text, name)
     try:
         plan = _Envelope.model_validate_json(text).data
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise _unreadable(name, f"`{place}`: {first['msg'].lower()}") from error
+        told = first["msg"].lower()
+        raise _unreadable(name, f"`{place}`: {told}" if place else told) from error
     named = [part.asset for part in plan.assets]
-    twice = next((asset for asset in named if named.count(asset) > 1), None)
+    twice = next((asset for asset, count in Counter(named).items() if count > 1), None)
     if twice is not None:
-        raise _unreadable(name, f"it names {twice} twice")
+        raise _unreadable(name, f"it names {twice!r} twice")
     saved = plan.value()
     # Without them nobody could tell whether the code moved.
     unknown = [
         asset for asset in (*saved.rows, *saved.request.partitions) if asset not in saved.versions
     ]
     if unknown:
-        raise _unreadable(name, f"it does not say which versions of {unknown[0]} it is about")
+        raise _unreadable(name, f"it does not say which versions of {unknown[0]!r} it is about")
     return saved
 
 
 def _text_of(path: str, name: str) -> str:
+    if path == STDIN and sys.stdin is None:  # it was closed: `<&-`
+        raise _unreadable(name, "it is closed")
     try:
         raw = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     except OSError as error:

@@ -105,15 +105,16 @@ ERROR_ENTRIES: Final = (
         "plan",
         "A saved plan can't be read",
         "What was given to `materialize --plan` is no plan that this Partita can run: it is not there, cut short, the answer of another command, "
-        "or of another format; or it does not fit the project, because it names an asset or partitions that are not defined. "
-        "Nothing was run.",
+        "or of another format; or it is the plan of another project, because it is about an asset that this one does not have; or the clock "
+        "says that it is still to be made. Nothing was run.",
         "The message says what it is instead. Make a new one: `partita plan … -o json > plan.json`.",
     ),
     ErrorEntry(
         "plan-moved",
         "A saved plan would not come out the same now",
         "Since the plan was made something moved that it rests on: partitions of it were run, failed or marked current, what they read changed, "
-        "the code, dependencies or partitions of an asset changed, more is stale than then in what was asked for, or the state is another one. "
+        "the code, dependencies or partitions of an asset changed or it is gone, more is stale than then in what was asked for, or the state is "
+        "another one. "
         "Nothing was run. Time alone moves no plan: what became due since is not part of it. The exit code is 1.",
         "The message names what moved. Make a new plan, look at it, and run that: `partita plan … -o json > plan.json`, then "
         "`partita materialize --plan plan.json`.",

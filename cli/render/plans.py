@@ -103,8 +103,10 @@ def estimate_line(estimate: Estimate) -> Line:
         more = f"up to {seconds_text(maybe)}{' more' if sure else ''} if what is read changes"
         parts.append(more if sure else f"{more}, {steps}")
     if left_out:
-        never = "has no measured step yet and is" if left_out == 1 else "have none yet and are"
-        parts.append(f"{counted(left_out, 'asset')} {never} not counted")
+        has, is_ = ("has", "is") if left_out == 1 else ("have", "are")
+        parts.append(
+            f"{counted(left_out, 'asset')} {has} no measured step yet and {is_} not counted"
+        )
     return line(Span("estimate: ", Style.DIM), "; ".join(parts))
 
 

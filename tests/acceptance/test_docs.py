@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.acceptance.conftest import PARTITA
 
 if TYPE_CHECKING:
     from tests.acceptance.conftest import Project
@@ -34,6 +37,31 @@ def test_the_project_of_the_assets_page_materializes(project: Project) -> None:
     rows = {row["asset"]: row for row in project.run("status", "--json").data["assets"]}
     assert rows["daily_views"]["fresh"] == 5
     assert rows["page_views"]["fresh"] == 5 * 24 - 1
+
+
+def test_the_shell_of_the_page_about_plans_runs_a_plan_once_and_then_refuses_it(
+    project: Project,
+) -> None:
+    project.write("shop.py", python_of("assets.md"))
+    review, merge, again = re.findall(
+        r"^```sh\n(.*?)^```$", (DOCS / "plans.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+
+    def shell(text: str) -> tuple[int, str]:
+        done = subprocess.run(
+            ["sh", "-ec", text],
+            cwd=project.folder,
+            env=project.environment({"PATH": f"{PARTITA.parent}:{os.environ['PATH']}"}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    assert shell(review)[0] == 0
+    assert "page_views" in (project.folder / "plan.txt").read_text()
+    assert shell(merge)[0] == 0
+    assert "plan-moved" in shell(again)[1]
 
 
 @pytest.mark.parametrize("page", [page for page in with_python() if page != "assets.md"])

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pytest
 
 from assets_core import AssetContext, Input, asset
 from assets_core.execution.facts import version_parts
 from assets_core.planning.changes import difference
 from assets_core.planning.explain import Explanation, explain_partition
-from assets_core.planning.planner import Mode
-from partitions import LastN
+from assets_core.planning.planner import Mode, PlanRequest, plan_run
+from assets_core.planning.reasons import Reason
+from partitions import DailyPartitions, LastN
 from tests.integration.bench import WEEK, Bench, day_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DAY = "2025-01-03"
 
@@ -25,6 +32,7 @@ class Project:
         self.broken = False
         self.code = {"bronze": "1", "silver": "1"}
         self.lookback = 0
+        self.last_days = 3
         self.days = WEEK
         self.closed_after = timedelta(0)
         self.bench = Bench(self.assets())
@@ -45,7 +53,7 @@ class Project:
         def silver(bronze: pa.Table) -> pa.Table:
             return bronze
 
-        @asset(partitions=self.days, inputs={"days": Input(silver, mapping=LastN(3))})
+        @asset(partitions=self.days, inputs={"days": Input(silver, mapping=LastN(self.last_days))})
         def trend(days: pa.Table) -> pa.Table:
             return days
 
@@ -169,8 +177,6 @@ def test_changed_dependencies_are_told_apart_from_changed_code() -> None:
 
 
 def test_lookback_says_how_far() -> None:
-    from partitions import DailyPartitions
-
     project = Project()
     project.days = DailyPartitions("2025-01-01")
     project.lookback = 2
@@ -186,8 +192,6 @@ def test_lookback_says_how_far() -> None:
 
 
 def test_a_partition_whose_window_closed_just_now_is_not_due_yet() -> None:
-    from partitions import DailyPartitions
-
     project = Project()
     project.days = DailyPartitions("2025-01-01")
     project.closed_after = timedelta(hours=13)
@@ -198,8 +202,6 @@ def test_a_partition_whose_window_closed_just_now_is_not_due_yet() -> None:
 
 
 def test_a_partition_made_while_its_window_was_open_says_when_that_closed() -> None:
-    from partitions import DailyPartitions
-
     project = Project()
     project.days = DailyPartitions("2025-01-01", end_offset=1)
     project.reload()
@@ -232,3 +234,120 @@ def test_a_partition_whose_inputs_changed_back_says_that_they_were_written_again
         "; what it reads was written again, with the data versions that it was made from"
     )
     assert told.evidence["inputs_unchanged"] is True
+
+
+def fresh(project: Project) -> None:
+    project.bench.run()
+
+
+def missing(_: Project) -> None:
+    pass
+
+
+def lost(project: Project) -> None:
+    project.bench.run()
+    project.bench.memory = type(project.bench.memory)()
+
+
+def failed(project: Project) -> None:
+    project.broken = True
+    project.bench.run()
+
+
+def code(project: Project) -> None:
+    project.bench.run()
+    project.code["bronze"] = "2"
+
+
+def deps(project: Project) -> None:
+    project.last_days = 2
+    project.reload()
+    project.bench.run()
+    project.last_days = 3
+
+
+def provisional(project: Project) -> None:
+    project.days = DailyPartitions("2025-01-01", end_offset=1)
+    project.reload()
+    project.bench.run()
+    project.bench.now += timedelta(days=1)
+
+
+def input_changed(project: Project) -> None:
+    project.bench.run()
+    project.rows = 2
+    project.bench.run("bronze", mode=Mode.FORCE)
+
+
+def lookback(project: Project) -> None:
+    project.days = DailyPartitions("2025-01-01")
+    project.lookback = 1
+    project.reload()
+    project.bench.run()
+    project.bench.now += timedelta(days=1)
+
+
+LAST_DAY = "2025-01-07"
+GOLDEN: dict[Reason, tuple[Callable[[Project], None], str, str, str]] = {
+    Reason.FRESH: (fresh, "bronze", "fresh", "up to date"),
+    Reason.MISSING: (missing, "bronze", "missing", "never materialized"),
+    Reason.LOST: (lost, "bronze", "lost", "recorded as materialized, but the data is gone"),
+    Reason.FAILED: (failed, "bronze", "failed", "the last attempt failed"),
+    Reason.CODE: (code, "bronze", "code", "the code changed"),
+    Reason.DEPS: (deps, "trend", "deps", "the dependencies or their mappings changed"),
+    Reason.PROVISIONAL: (
+        provisional,
+        "bronze",
+        "provisional",
+        "computed before their window had closed",
+    ),
+    Reason.INPUT: (input_changed, "silver", "input", "bronze changed after they were computed"),
+    Reason.LOOKBACK: (
+        lookback,
+        "bronze",
+        "lookback",
+        "re-done because a newer partition became due after they were computed (lookback)",
+    ),
+    Reason.UPSTREAM: (
+        code,
+        "silver",
+        "upstream",
+        "bronze is being re-run; they run only if it changes",
+    ),
+    Reason.FORCED: (fresh, "bronze", "forced", "asked for with --force"),
+}
+"""Reason → what brings it about, the asset that has it, and its words."""
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.word)
+def test_a_plan_in_json_and_explain_use_the_same_word_for_every_reason(reason: Reason) -> None:
+    happens, name, word, because = GOLDEN[reason]
+    project = Project()
+    happens(project)
+    project.reload()
+    key = "2025-01-08" if reason is Reason.PROVISIONAL else LAST_DAY
+    facts = project.bench.facts()
+    mode = Mode.FORCE if reason is Reason.FORCED else Mode.STALE
+    plan = json.loads(
+        json.dumps(plan_run(facts, PlanRequest(facts.graph.order, {}, mode)).as_json())
+    )
+    one = int(facts.indexes[name].ids[facts.indexes[name].slot(key)])
+    found = [
+        (row["reason"], row["because"])
+        for part in plan["assets"]
+        if part["asset"] == name
+        for row in part["rows"]
+        if any(first <= one < stop for first, stop in row["partitions"]["ids"])
+    ]
+    told = project.explain(name, key).as_json()["reason"]
+    if reason is Reason.FRESH:
+        assert (found, told) == ([], word)
+    elif reason is Reason.FORCED:  # a wish, and nothing that a partition is
+        assert (found, told) == ([(word, because)], "fresh")
+    else:
+        assert (found, told) == ([(word, because)], word)
+    assert (reason.word, reason.sentence("bronze")) == (word, because)
+
+
+def test_the_words_of_every_reason_are_held() -> None:
+    assert set(GOLDEN) == set(Reason)

@@ -132,6 +132,9 @@ def columns(draw: st.DrawFn, index: PartitionIndex) -> PartitionColumns:
     return PartitionColumns(*(table[:, i] for i in range(9)))
 
 
+NO_COLUMNS = PartitionColumns(*np.empty((9, 0), dtype=np.int64))
+
+
 def recorded_versions(about: Facts, random: Random) -> RecordedVersions:
     """Versions of the rows of what succeeded, now and when it was all made; most are as they were."""
     now: dict[tuple[str, int], str | None] = {}
@@ -161,13 +164,19 @@ def recorded_versions(about: Facts, random: Random) -> RecordedVersions:
 
 
 @st.composite
-def facts(draw: st.DrawFn) -> Facts:
-    """A project of up to five assets with an arbitrary recorded past."""
+def facts(draw: st.DrawFn, *, interned: bool = True) -> Facts:
+    """A project of up to five assets with an arbitrary recorded past; unless `interned`, none where ids are only provisional."""
     assets: list[AssetSpec] = []
     for number in range(draw(st.integers(1, 5))):
         assets.append(draw(specs(number, assets)))
-    indexes = {spec.key: spec.partitions.index(NOW, KEY_IDS) for spec in assets}
-    recorded = {key: draw(columns(index)) for key, index in indexes.items()}
+    key_ids = KEY_IDS if interned else {}
+    indexes = {spec.key: spec.partitions.index(NOW, key_ids) for spec in assets}
+    recorded = {
+        spec.key: draw(columns(indexes[spec.key]))
+        if interned or not spec.partitions.dictionary_keys()
+        else NO_COLUMNS
+        for spec in assets
+    }
     lost = {
         key: frozenset(int(i) for i in past.ids[past.seq > 0] if draw(st.integers(0, 9)) == 0)
         for key, past in recorded.items()

@@ -1,8 +1,8 @@
 """The law that matters most: whatever happened, a partition that is called fresh holds what its function would give now.
 
 A simulator drives the real planner, runner, state store and IO manager through random histories: runs of every kind, failures,
-skips, code changes, upstream rewrites, days going by, lost data, two runs at once, assets that begin anew. Ground truth is recomputed
-from the rows that are stored.
+skips, code changes, upstream rewrites, days going by, lost data, two runs at once, assets that begin anew, plans that are kept and run
+later. Ground truth is recomputed from the rows that are stored.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from assets_core.execution.facts import gather_facts, intern_partition_keys
 from assets_core.execution.runner import Effects, Runner, RunRequest
 from assets_core.execution.slices import slices_of
 from assets_core.execution.worker import Worker
-from assets_core.model.errors import InternalError
+from assets_core.model.errors import InternalError, PlanMovedError
 from assets_core.model.io_manager import ReadRequest
 from assets_core.model.records import RunKind, RunStatus, StepStatus
+from assets_core.planning.movement import replan
 from assets_core.planning.planner import Mode, PlanRequest, plan_run
 from assets_core.planning.reasons import Reason
 from assets_core.planning.staleness import judge
@@ -36,6 +37,7 @@ from assets_core.state.sqlite import SqliteStore
 from io_managers import MemoryIOManager
 from partitions import DailyPartitions, LastN
 from partitions.sets import PartitionSet
+from tests.property.saved_plans import saved_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from assets_core.execution.executors import StepEnd
     from assets_core.execution.step_order import StepOrder
     from assets_core.planning.plan import Plan
+    from assets_core.planning.saved_plan import SavedPlan
     from assets_core.planning.staleness import Facts
     from assets_core.telemetry.run_log import RunLog
 
@@ -152,6 +155,7 @@ class Simulator:
         self.memory = MemoryIOManager()
         self.store = SqliteStore(":memory:")
         self.tokens = itertools.count()
+        self.saved: SavedPlan | None = None
 
     def facts(self) -> Facts:
         self.resolved = Definitions(
@@ -207,6 +211,19 @@ class Simulator:
 
         with suppress(InternalError):  # a step of it was fenced off by the other run
             self.run(facts, plan, interrupt)
+
+    def run_saved(self) -> None:
+        """Run the plan that was kept, unless it moved."""
+        if self.saved is None:
+            return
+        self.facts()
+
+        def facts_at(instant: datetime) -> Facts:
+            return gather_facts(self.resolved.outline, self.store, instant)
+
+        with suppress(PlanMovedError):
+            made = replan(self.saved, facts_at, self.world.now())
+            self.run(made.facts, made.plan)
 
     def rows(self, name: str, facts: Facts, slots: list[int]) -> list[str]:
         request = ReadRequest(
@@ -271,6 +288,22 @@ def requests(draw: st.DrawFn, facts: Facts) -> PlanRequest:
     )
 
 
+def two_runs(data: st.DataObject, simulator: Simulator) -> None:
+    facts = simulator.facts()
+    plan = plan_run(facts, data.draw(requests(facts)))
+    if plan.size:
+        at = data.draw(st.integers(0, plan.size - 1))
+        after_reading = data.draw(st.booleans())
+        simulator.run_together(
+            facts,
+            plan,
+            lambda then: data.draw(requests(then)),
+            at,
+            after_reading=after_reading,
+        )
+        simulator.world.meanwhile = None
+
+
 def act(data: st.DataObject, simulator: Simulator) -> None:
     world = simulator.world
     keys = [f"2025-01-{day:02}" for day in range(1, world.days + 1)]
@@ -279,6 +312,7 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
             [
                 *["run", "run", "run", "two runs", "two runs"],
                 *["outside", "fetch", "fetch", "code", "day", "lose", "restart", "trouble"],
+                *["keep a plan", "run the kept plan", "run the kept plan"],
             ]
         )
     ):
@@ -288,19 +322,14 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
             world.failing.clear()
             world.skipping.clear()
         case "two runs":
+            two_runs(data, simulator)
+            world.failing.clear()
+            world.skipping.clear()
+        case "keep a plan":
             facts = simulator.facts()
-            plan = plan_run(facts, data.draw(requests(facts)))
-            if plan.size:
-                at = data.draw(st.integers(0, plan.size - 1))
-                after_reading = data.draw(st.booleans())
-                simulator.run_together(
-                    facts,
-                    plan,
-                    lambda then: data.draw(requests(then)),
-                    at,
-                    after_reading=after_reading,
-                )
-                world.meanwhile = None
+            simulator.saved = saved_plan(facts, data.draw(requests(facts)))
+        case "run the kept plan":
+            simulator.run_saved()
             world.failing.clear()
             world.skipping.clear()
         case "outside":

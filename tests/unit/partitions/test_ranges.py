@@ -259,6 +259,7 @@ def test_an_unpartitioned_asset_has_no_days() -> None:
         ("2025-01-01,", "nothing between commas", "remove a comma"),
         ("latest:0", "needs a number from 1 on", "type latest:7"),
         ("latest:x", "needs a number from 1 on", "type latest:7"),
+        (f"latest:{'9' * 5000}", "needs a number from 1 on", "type latest:7"),
         ("2025-01-01...2025-01-05 (4)", "says \\(4\\) and selects 5", "leave the number out"),
         ("2025-01-01 … and 3 more runs (7)", "shortened for display", "complete range"),
         ('"2025-01-01', "a quote is not closed", "end the key"),

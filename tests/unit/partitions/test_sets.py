@@ -9,6 +9,7 @@ import pytest
 
 from partitions.definitions import SINGLE, StaticPartitions
 from partitions.multi import MultiPartitions
+from partitions.ranges import parse_range
 from partitions.sets import PartitionSet, quote_key
 from partitions.time_windows import CronPartitions, DailyPartitions, HourlyPartitions
 
@@ -67,6 +68,16 @@ def test_the_partition_of_an_unpartitioned_asset_is_called_unpartitioned() -> No
 
 def test_all_lanes_of_a_product_are_written_as_a_star() -> None:
     assert PartitionSet.all(REGION_DAYS).describe() == "2025-01-01...2025-01-31|* (93)"
+
+
+def test_lanes_are_written_one_by_one_if_one_of_them_is_called_star() -> None:
+    odd = MultiPartitions(
+        {"day": DailyPartitions("2025-01-01"), "name": StaticPartitions(["a", "*"])}
+    )
+    index = odd.index(datetime(2025, 1, 3, tzinfo=UTC))
+    everything = PartitionSet.all(index)
+    assert everything.describe() == '2025-01-01...2025-01-02|a, 2025-01-01...2025-01-02|"*" (4)'
+    assert parse_range(everything.describe(), index, NOW) == everything
 
 
 def test_lanes_that_differ_are_written_one_by_one() -> None:
@@ -173,6 +184,7 @@ def test_what_is_no_key_is_in_no_set() -> None:
         ("x|y", '"x|y"'),
         ("v1...v2", '"v1...v2"'),
         ("all (3)", '"all (3)"'),
+        ("a … and 1 more key", '"a … and 1 more key"'),
         ("2025-01-31T05:00", "2025-01-31T05:00"),
         ("$(rm -rf ~); é 😀", "$(rm -rf ~); é 😀"),
     ],
