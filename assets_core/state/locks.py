@@ -172,7 +172,7 @@ class ProjectLock:
             )
         return StoreError(
             f"Run {holder.run_id} is going on in this project, in process {holder.process_id}.",
-            hint=f"Wait for it to end, or stop it: kill -INT {holder.process_id}",
+            hint=f"Wait for it to end, or stop it: partita runs cancel {holder.run_id}",
         )
 
     def _unusable(self, error: OSError) -> StoreError:

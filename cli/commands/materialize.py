@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(
     settings: Settings,
+    /,
     words: tuple[str, ...],
     partitions: str | None,
     from_: str | None,
@@ -42,8 +43,7 @@ def command(
     downstream: bool,
     plan_file: str | None,
     dry_run: bool,
-    fail_fast: bool,
-    jobs: int | None,
+    **options: object,
 ) -> int:
     """Run what is stale.
 
@@ -83,7 +83,7 @@ def command(
     return run_order(
         project,
         printer,
-        Order("materialize", RunKind.MATERIALIZE, source, RunOptions(fail_fast, jobs)),
+        Order("materialize", RunKind.MATERIALIZE, source, RunOptions.of(options)),
     )
 
 

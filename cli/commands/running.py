@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING
 from assets_core.execution.facts import intern_partition_keys
 from assets_core.execution.recovery import recover
 from assets_core.execution.runner import Effects, Runner, RunRequest
-from assets_core.model.errors import DataError
+from assets_core.model.errors import DataError, StoreError
 from assets_core.model.records import RunStatus
 from cli.commands.planning import echo_range
+from cli.commands.run_options import OnConflict
 from cli.project.execution import make_executor
 from cli.project.location import make_state_folder
 from cli.render.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
@@ -79,10 +80,19 @@ class _Job:
         if self._is_idle(planned):
             return self._nothing_to_do(planned)
         make_state_folder(project.location.folder)
-        run_id = secrets.token_hex(5)
-        with project.lock.acquire(
-            run_id, wait=True, on_wait=lambda holder: self.printer.note(waiting_line(holder))
-        ):
+        run_id = self.order.options.run_id or secrets.token_hex(5)
+        try:
+            lock = project.lock.acquire(
+                run_id,
+                wait=self.order.options.on_conflict is OnConflict.WAIT,
+                on_wait=lambda holder: self.printer.note(waiting_line(holder)),
+            )
+        except StoreError as error:
+            if self.order.options.on_conflict is not OnConflict.SKIP or not project.lock.is_held():
+                raise
+            self.printer.note(f"skipped: {error.message}")
+            return EXIT_DONE
+        with lock:
             for crashed in recover(project.resolved.outline, project.store, datetime.now(UTC)):
                 self.printer.note(recovered_line(crashed.id))
             intern_partition_keys(project.resolved.outline, project.store)
