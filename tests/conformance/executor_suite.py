@@ -9,7 +9,6 @@ import io
 import itertools
 import sys
 import textwrap
-import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from assets_core.telemetry.run_log import RunLog
 from cli.project import Project
 from cli.project.execution import loading_of
 from cli.project.location import find_location, make_state_folder
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from assets_core.execution.process_executor import Loading
 
 NOW = datetime(2025, 1, 8, 12, tzinfo=UTC)
-PATIENCE = 60.0
-"""Seconds; far above what anything here takes."""
 
 PROJECT = """
     import datetime
@@ -130,10 +128,12 @@ class Stage:
     def wait(self, count: int = 1) -> list[StepEnd]:
         """The next ends; fails if they do not come."""
         found: list[StepEnd] = []
-        until = time.monotonic() + PATIENCE
-        while len(found) < count:
-            assert time.monotonic() < until, f"only {found} ended"
-            found += self.executor.ended(1.0)
+
+        def all_ended() -> bool:
+            found.extend(self.executor.ended(1.0))
+            return len(found) >= count
+
+        wait_until(all_ended, lambda: f"only {found} ended")
         return found
 
     def run(self, asset: str, slot: int = 0, *, reads: str | None = None) -> StepEnd:

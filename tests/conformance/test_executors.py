@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,8 @@ from assets_core.model.errors import PartitaError
 from cli.project import Project
 from cli.project.execution import loading_of, logger_of
 from cli.project.location import find_location
-from tests.conformance.executor_suite import PATIENCE, ExecutorSuite
+from tests.conformance.executor_suite import ExecutorSuite
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,14 +104,6 @@ def _gone(process: int) -> bool:
     return state == "Z"
 
 
-def _wait_until(what: str, holds: object) -> None:
-    assert callable(holds)
-    until = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < until, what
-        time.sleep(0.02)
-
-
 class TestInProcess(ExecutorSuite):
     def make(self, resolved: Resolved, loading: Loading) -> Executor:
         return InProcessExecutor(Worker(resolved, logger_of), lambda: datetime.now(UTC))
@@ -165,7 +157,7 @@ class TestLimits(ExecutorSuite):
         assert "timeout of 1 s" in stage.failure("parent").message
         processes = [int(line) for line in (tmp_path / "processes").read_text().split()]
         assert len(processes) == 2
-        _wait_until("its children live on", lambda: all(map(_gone, processes)))
+        wait_until(lambda: all(map(_gone, processes)), "its children live on")
 
     def test_a_memory_limit_fails_the_step_and_names_the_limit(self, stage: Stage) -> None:
         failure = stage.failure("greedy")
@@ -209,11 +201,11 @@ class TestDeaths:
     def test_what_a_step_leaves_behind_is_ended(self, stage: Stage, tmp_path: Path) -> None:
         assert isinstance(stage.run("leaving_somebody_behind").result, Produced)
         process = int((tmp_path / "processes").read_text())
-        _wait_until("what it started lives on", lambda: _gone(process))
+        wait_until(lambda: _gone(process), "what it started lives on")
 
     def test_cancel_ends_what_goes_on(self, stage: Stage, tmp_path: Path) -> None:
         stage.start("patient")
-        _wait_until("it never started", (tmp_path / "started").exists)
+        wait_until((tmp_path / "started").exists, "it never started")
         stage.executor.cancel()
         (end,) = stage.wait()
         assert end.result == Failed("patient: it was cancelled", "user-code", died=True)
@@ -223,7 +215,7 @@ class TestDeaths:
     ) -> None:
         assert isinstance(stage.executor, ProcessExecutor)
         stage.start("patient")
-        _wait_until("it never started", (tmp_path / "started").exists)
+        wait_until((tmp_path / "started").exists, "it never started")
         os.kill(stage.executor.server_process, signal.SIGKILL)
         (end,) = stage.wait()
         assert isinstance(end.result, Failed)
@@ -241,12 +233,12 @@ class TestOtherProcesses:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        _wait_until("it never started", (tmp_path / "started").exists)
+        wait_until((tmp_path / "started").exists, "it never started")
         run.kill()
         run.wait()
         processes = [int(line) for line in (tmp_path / "processes").read_text().split()]
         assert len(set(processes)) > 1
-        _wait_until("the server lives on", lambda: all(map(_gone, processes)))
+        wait_until(lambda: all(map(_gone, processes)), "the server lives on")
 
     def test_a_project_that_was_edited_meanwhile_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

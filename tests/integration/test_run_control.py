@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.waiting import PATIENCE, wait_until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.integration.conftest import Shop
-
-PATIENCE = 60.0
 
 PROJECT = """
     import os
@@ -63,13 +60,6 @@ def busy(shop: Shop) -> Shop:
     """Eight days of three assets; `fetched` waits while there is a file `hold`."""
     shop.write("assets.py", PROJECT)
     return shop
-
-
-def wait_until(holds: Callable[[], object], what: str) -> None:
-    until = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
 
 
 def going(shop: Shop) -> list[str]:
