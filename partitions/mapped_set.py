@@ -18,7 +18,7 @@ where intervals follow each other and a doubling table where they overlap, the r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,6 +69,7 @@ class MappedSet:
     indptr: NDArray[np.int64] | None
     missing: NDArray[np.bool_]
     name_missing: Callable[[int], tuple[str, ...]]
+    one_to_one: bool = field(init=False)
 
     def __post_init__(self) -> None:
         problem = self._contradiction()
@@ -78,6 +79,7 @@ class MappedSet:
                 f"to {self.downstream.definition.describe()} is malformed: {problem}",
                 hint="bind() must return intervals that fit both indexes; see PartitionMapping",
             )
+        object.__setattr__(self, "one_to_one", self._is_one_to_one())
 
     def __repr__(self) -> str:
         return f"<MappedSet {self.mapping}: {self.upstream!r} to {self.downstream!r}>"
@@ -132,7 +134,9 @@ class MappedSet:
         return cls(mapping, upstream, downstream, lo, hi, indptr, missing, name_missing)
 
     def any_upstream(self, upstream_mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return, per downstream slot, whether any upstream slot it reads is set."""
+        """Return, per downstream slot, whether any upstream slot it reads is set. May be the argument itself."""
+        if self.one_to_one:
+            return upstream_mask
         before = np.zeros(upstream_mask.size + 1, dtype=np.int64)
         np.cumsum(upstream_mask, out=before[1:])
         hits = before[self.hi] > before[self.lo]
@@ -147,14 +151,21 @@ class MappedSet:
         return self.any_upstream(upstream_mask)
 
     def max_upstream(self, upstream_values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return, per downstream slot, the greatest value among the upstream slots it reads; `NOTHING` if there are none."""
+        """Return, per downstream slot, the greatest value among the upstream slots it reads; `NOTHING` if there are none.
+
+        May be the argument itself.
+        """
+        if self.one_to_one:
+            return upstream_values
         each = _interval_max(upstream_values, self.lo, self.hi)
         if self.indptr is None:
             return each
         return _interval_max(each, self.indptr[:-1], self.indptr[1:])
 
     def upstream_of(self, downstream_mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return the upstream slots that at least one of these downstream slots reads."""
+        """Return the upstream slots that at least one of these downstream slots reads. May be the argument itself."""
+        if self.one_to_one:
+            return downstream_mask
         lo, hi = self.lo, self.hi
         if self.indptr is None:
             lo, hi = lo[downstream_mask], hi[downstream_mask]
@@ -185,6 +196,12 @@ class MappedSet:
         Keys where the mapping knows them, otherwise where they would be: "before 2025-01-01", "after 2025-01-31".
         """
         return self.name_missing(slot) if self.missing[slot] else ()
+
+    def _is_one_to_one(self) -> bool:
+        if self.indptr is not None or len(self.upstream) != self.lo.size:
+            return False
+        every = np.arange(self.lo.size + 1)
+        return np.array_equal(self.lo, every[:-1]) and np.array_equal(self.hi, every[1:])
 
     def _contradiction(self) -> str | None:
         """Return what is wrong with the arrays, or None."""

@@ -102,9 +102,18 @@ class PartitionSet:
         """
         if mask.shape != (len(index),):
             raise ValueError(f"a mask of {mask.shape} for an index of {len(index)} partitions")
-        padded = np.zeros(len(index) + 2, dtype=np.int8)
-        padded[1:-1] = mask
-        return cls(index, np.flatnonzero(np.diff(padded)).reshape(-1, 2))
+        # Most masks are one of these two, and the two are known sooner than where a mask changes.
+        if not mask.any():
+            return cls.none(index)
+        if mask.all():
+            return cls.all(index)
+        changes = np.flatnonzero(mask[1:] != mask[:-1]) + 1
+        edges = [changes[:0], changes, changes[:0]]
+        if mask[0]:
+            edges[0] = np.zeros(1, dtype=np.int64)
+        if mask[-1]:
+            edges[2] = np.full(1, len(index), dtype=np.int64)
+        return cls(index, np.concatenate(edges).reshape(-1, 2))
 
     @classmethod
     def from_slots(cls, index: PartitionIndex, slots: Iterable[int]) -> PartitionSet:

@@ -41,9 +41,13 @@ def gather_facts(
     at. `a_run_lives` tells whether the process of an unfinished run is there; steps of a dead one are not in flight.
     """
     key_ids = store.key_ids()
-    indexes = {
-        key: spec.partitions.index(now, key_ids) for key, spec in outline.graph.specs.items()
+    specs = outline.graph.specs
+    # Equal definitions have one index: what is computed about it for one asset serves the others.
+    of_definition = {
+        definition: definition.index(now, key_ids)
+        for definition in dict.fromkeys(spec.partitions for spec in specs.values())
     }
+    indexes = {key: of_definition[spec.partitions] for key, spec in specs.items()}
     state = store.snapshot(versions_of(spec) for spec in outline.graph.specs.values())
     if state.in_flight and not a_run_lives():
         state = replace(state, in_flight={})

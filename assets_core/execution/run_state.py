@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assets_core.planning.columns import PartitionFacts
     from assets_core.planning.plan import Plan
-    from assets_core.planning.staleness import BoundDependency, Facts, PartitionFacts
+    from assets_core.planning.staleness import BoundDependency, Facts
     from partitions.definitions import PartitionIndex
 
     Mask = NDArray[np.bool_]
@@ -408,10 +409,7 @@ def _bad(above: _AssetRun, edge: BoundDependency) -> Mask:
 
 def _own_copy(facts: PartitionFacts) -> PartitionFacts:
     # These change as steps succeed, and may be the recorded columns themselves.
-    return replace(
-        facts,
-        seq=facts.seq.copy(),
-        data_seq=facts.data_seq.copy(),
-        has_data=facts.has_data.copy(),
-        lost=facts.lost.copy(),
+    own = facts.per_slot(
+        seq=facts.seq.copy(), data_seq=facts.data_seq.copy(), has_data=facts.has_data.copy()
     )
+    return replace(own, lost=facts.lost.copy())

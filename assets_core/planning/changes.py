@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from assets_core.model.records import RecordedVersion, VersionPart, VersionParts
-    from assets_core.planning.staleness import Facts, PartitionFacts
+    from assets_core.planning.columns import PartitionFacts
+    from assets_core.planning.staleness import Facts
 
     Versions = Callable[[Iterable[int]], Mapping[int, RecordedVersion]]
     """Ids of versions → what the store knows of them."""

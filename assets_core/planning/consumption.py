@@ -10,7 +10,6 @@ an unknown one equals nothing: then the counters decide alone. Inputs whose mapp
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assets_core.model.records import DataVersions
-    from assets_core.planning.staleness import BoundDependency, Facts, PartitionFacts
+    from assets_core.planning.columns import PartitionFacts
+    from assets_core.planning.staleness import BoundDependency, Facts
 
     Ints = NDArray[np.int64]
 
@@ -58,7 +58,7 @@ def with_unchanged_inputs(
 
     `data_seq_of` gives the column of an upstream asset. Asks for versions of those partitions only whose inputs were written since.
     """
-    written = np.zeros(len(own.seq), dtype=np.bool_)
+    written = np.zeros(len(own.due), dtype=np.bool_)
     for edge in bound:
         if edge.dependency.mapping.triggers:
             newest = edge.mapped.max_upstream(data_seq_of(edge.dependency.upstream))
@@ -77,7 +77,7 @@ def with_unchanged_inputs(
     ]
     read_seq = own.read_seq.copy()
     read_seq[slots[np.asarray(same, dtype=np.bool_)]] = facts.state.seq
-    return replace(own, read_seq=read_seq)
+    return own.per_slot(read_seq=read_seq)
 
 
 def _added(

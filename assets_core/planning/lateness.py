@@ -60,16 +60,16 @@ def horizons_of(
     return () if (found == SETTLED).all() else tuple(found.tolist())
 
 
-def made_while_open(index: PartitionIndex, horizon: Ints | None, seq: Ints, now: datetime) -> Mask:
-    """Slots that were made while their window was open, and whose window has closed. `horizon` is None if all are settled."""
-    if index.ends is None or horizon is None:
+def made_while_open(index: PartitionIndex, horizon: Ints, seq: Ints, now: datetime) -> Mask:
+    """Slots that were made while their window was open, and whose window has closed."""
+    if index.ends is None:
         return np.zeros(len(index), dtype=np.bool_)
     return np.asarray((horizon == 0) & (seq > 0) & (index.ends <= now.timestamp()))
 
 
-def made_before_later_ones(horizon: Ints | None, due: Mask, lookback: int, lane: int) -> Mask:
+def made_before_later_ones(horizon: Ints, due: Mask, lookback: int, lane: int) -> Mask:
     """Slots of which more of the next `lookback` partitions are due than when they were made; lanes have `lane` slots each."""
-    if not lookback or horizon is None:
+    if not lookback:
         return np.zeros(len(due), dtype=np.bool_)
     return np.asarray((horizon > 0) & (horizon - 1 < np.minimum(_later_due(due, lane), lookback)))
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import itemgetter
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
 from assets_core.model.errors import DefinitionError
+from assets_core.planning.columns import put
 from assets_core.planning.plan import AssetPlan, BlockedRow, Plan, PlanRow
 from assets_core.planning.reasons import Blocked, Reason
 from assets_core.planning.staleness import NO_CAUSE, bind_dependencies, judge
@@ -120,24 +122,28 @@ def _plan_asset(
     above: Mapping[str, Upstream],
     scope: Mask,
 ) -> AssetPlan:
-    own = verdict.facts
+    facts, key, own = planning.facts, verdict.asset, verdict.facts
+    index = facts.indexes[key]
     reasons, causes = _reasons(planning, verdict, bound)
     wanted = scope & (reasons != Reason.FRESH)
+    if not (wanted | verdict.stale).any():
+        none = PartitionSet.none(index)
+        fresh = int(np.count_nonzero(scope))
+        return AssetPlan(key, none, (), (), none, none, none, none, fresh)
     can_run = wanted & own.due & ~own.in_flight
     blocked, blockers = _blocked(planning, bound, above, can_run)
     runs = can_run & (blocked == Blocked.NOT_BLOCKED)
     left_out = scope & ~wanted & verdict.stale
     # Stale by itself and not wanted: that's what a plan of what is missing does.
     passed_over = left_out & verdict.root
-    facts, key = planning.facts, verdict.asset
-    index = facts.indexes[key]
     if runs.any():
         planning.planned[key] = runs
+    rows = _rows(facts, key, runs, reasons, causes)
     return AssetPlan(
         asset=key,
-        partitions=PartitionSet.from_mask(index, runs),
-        rows=tuple(_rows(facts, key, runs, reasons, causes)),
-        blocked=tuple(_blocked_rows(facts, key, can_run, blocked, blockers)),
+        partitions=rows[0].partitions if len(rows) == 1 else PartitionSet.from_mask(index, runs),
+        rows=tuple(rows),
+        blocked=tuple(_blocked_rows(facts, key, can_run ^ runs, blocked, blockers)),
         not_due=PartitionSet.from_mask(index, wanted & ~own.due),
         in_flight=PartitionSet.from_mask(index, wanted & own.due & own.in_flight),
         waiting=PartitionSet.from_mask(index, left_out & ~passed_over),
@@ -154,27 +160,26 @@ def _reasons(
     causes = verdict.causes.copy()
     transitive = reasons == Reason.UPSTREAM
     if transitive.any():
-        reasons[transitive] = Reason.FRESH
-        causes[transitive] = NO_CAUSE
+        put(reasons, transitive, Reason.FRESH)
+        put(causes, transitive, NO_CAUSE)
     for position, edge in enumerate(bound):
         above = planning.planned.get(edge.dependency.upstream)
         if above is not None and edge.dependency.mapping.triggers:
             hit = edge.mapped.any_upstream(above) & (reasons == Reason.FRESH)
-            reasons[hit] = Reason.UPSTREAM
-            causes[hit] = position
+            put(reasons, hit, Reason.UPSTREAM)
+            put(causes, hit, position)
     # The mode is about what was asked for; what `upstream` and `downstream` add to it runs only if it is stale.
     selected = _selected(planning.facts, planning.request, verdict.asset)
     if selected is None:
         return reasons, causes
     match planning.request.mode:
         case Mode.FORCE:
-            reasons[selected] = Reason.FORCED
-            causes[selected] = NO_CAUSE
+            put(reasons, selected, Reason.FORCED)
+            put(causes, selected, NO_CAUSE)
         case Mode.MISSING:
-            never = verdict.facts.seq == 0
-            other = selected & ~never & (reasons != Reason.LOST)
-            reasons[other] = Reason.FRESH
-            causes[other] = NO_CAUSE
+            other = selected & verdict.facts.materialized & (reasons != Reason.LOST)
+            put(reasons, other, Reason.FRESH)
+            put(causes, other, NO_CAUSE)
         case Mode.STALE:
             pass
         case _:
@@ -193,6 +198,12 @@ def _blocked(
     blockers = np.full(len(can_run), NO_CAUSE, dtype=np.uint8)
     if not can_run.any():
         return blocked, blockers
+
+    def mark(mask: Mask, kind: Blocked, position: int) -> None:
+        hit = can_run & mask & (blocked == Blocked.NOT_BLOCKED)
+        put(blocked, hit, kind)
+        put(blockers, hit, position)
+
     for position, edge in enumerate(bound):
         if edge.dependency.allow_missing:
             continue
@@ -203,13 +214,10 @@ def _blocked(
             absent &= above[upstream].due
         if upstream in planning.planned:
             absent &= ~planning.planned[upstream]
-        for mask, kind in (
-            (edge.mapped.missing, Blocked.OUTSIDE_UPSTREAM),
-            (edge.mapped.any_upstream(absent), Blocked.UPSTREAM_MISSING),
-        ):
-            hit = can_run & mask & (blocked == Blocked.NOT_BLOCKED)
-            blocked[hit] = kind
-            blockers[hit] = position
+        if edge.mapped.missing.any():
+            mark(edge.mapped.missing, Blocked.OUTSIDE_UPSTREAM, position)
+        if absent.any():
+            mark(edge.mapped.any_upstream(absent), Blocked.UPSTREAM_MISSING, position)
     return blocked, blockers
 
 
@@ -217,48 +225,47 @@ def _rows(
     facts: Facts, asset: str, runs: Mask, reasons: NDArray[np.uint8], causes: NDArray[np.uint8]
 ) -> list[PlanRow]:
     edges = facts.graph.spec(asset).dependencies
-    rows = []
-    for code, cause in _groups(runs, reasons, causes):
-        mask = runs & (reasons == code) & (causes == cause)
-        rows.append(
-            PlanRow(
-                PartitionSet.from_mask(facts.indexes[asset], mask),
-                Reason(code),
-                None if cause == NO_CAUSE else edges[cause].upstream,
-            )
+    return [
+        PlanRow(
+            PartitionSet.from_mask(facts.indexes[asset], mask),
+            Reason(code),
+            None if cause == NO_CAUSE else edges[cause].upstream,
         )
-    return rows
+        for code, cause, mask in _groups(runs, reasons, causes)
+    ]
 
 
 def _blocked_rows(
     facts: Facts,
     asset: str,
-    can_run: Mask,
+    stuck: Mask,
     blocked: NDArray[np.uint8],
     blockers: NDArray[np.uint8],
 ) -> list[BlockedRow]:
     edges = facts.graph.spec(asset).dependencies
-    stuck = can_run & (blocked != Blocked.NOT_BLOCKED)
     return [
         BlockedRow(
-            PartitionSet.from_mask(
-                facts.indexes[asset], stuck & (blocked == kind) & (blockers == position)
-            ),
+            PartitionSet.from_mask(facts.indexes[asset], mask),
             Blocked(kind),
             edges[position].upstream,
         )
-        for kind, position in _groups(stuck, blocked, blockers)
+        for kind, position, mask in _groups(stuck, blocked, blockers)
     ]
 
 
 def _groups(
     mask: Mask, first: NDArray[np.uint8], second: NDArray[np.uint8]
-) -> list[tuple[int, int]]:
-    """The distinct pairs under the mask, ascending."""
-    if not mask.any():
-        return []
-    pairs = first[mask].astype(np.int64) * 256 + second[mask]
-    return [divmod(int(pair), 256) for pair in np.unique(pairs)]
+) -> list[tuple[int, int, Mask]]:
+    """The distinct pairs under the mask and where they are, ascending by pair. O(partitions · pairs)."""
+    groups = []
+    rest = mask
+    # There are few pairs, and finding the next one is cheaper than sorting all there are.
+    while rest.any():
+        at = rest.argmax()
+        here = rest & (first == first[at]) & (second == second[at])
+        groups.append((int(first[at]), int(second[at]), here))
+        rest = rest ^ here
+    return sorted(groups, key=itemgetter(0, 1))
 
 
 def _scope(planning: _Planning, key: str, bound: tuple[BoundDependency, ...]) -> Mask | None:

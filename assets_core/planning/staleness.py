@@ -23,17 +23,17 @@ Not here: what the user selected, and what a run does about it (`planner`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assets_core.planning.columns import Layout, PartitionFacts, Recent, least, most, put
 from assets_core.planning.consumption import with_unchanged_inputs
 from assets_core.planning.lateness import (
     due_partitions,
     made_before_later_ones,
     made_while_open,
-    settled_or,
 )
 from assets_core.planning.reasons import Reason
 from partitions.mapped_set import bind_mapping
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from assets_core.model.records import DataVersions, StateSnapshot
     from assets_core.model.specs import AssetSpec, Dependency
     from partitions.definitions import PartitionIndex
+    from partitions.keyed_mappings import PartitionMapping
     from partitions.mapped_set import MappedSet
 
     Mask = NDArray[np.bool_]
@@ -60,6 +61,15 @@ NO_CAUSE = 255
 def _no_versions(asset: str, partition_ids: Iterable[int]) -> Mapping[int, DataVersions]:
     del asset, partition_ids
     return {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """What was already computed about these facts for another asset; see `Recent`."""
+
+    mapped: Recent[MappedSet] = field(default_factory=Recent)
+    layouts: Recent[Layout] = field(default_factory=Recent)
+    due: Recent[Mask] = field(default_factory=Recent)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,36 +86,7 @@ class Facts:
     lost: Mapping[str, frozenset[int]]
     now: datetime
     data_versions: Callable[[str, Iterable[int]], Mapping[int, DataVersions]] = _no_versions
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PartitionFacts:
-    """The recorded state of one asset, aligned to the slots of its index: arrays of one entry per slot.
-
-    `horizon` is None if every recorded one is SETTLED.
-    """
-
-    seq: Ints
-    read_seq: Ints
-    code_id: Ints
-    deps_id: Ints
-    data_seq: Ints
-    failed_seq: Ints
-    has_data: Ints
-    horizon: Ints | None
-    lost: Mask
-    in_flight: Mask
-    due: Mask
-
-    @property
-    def exists(self) -> Mask:
-        """Slots that were materialized and not lost since."""
-        return np.asarray((self.seq > 0) & ~self.lost)
-
-    @property
-    def readable(self) -> Mask:
-        """Slots that have rows: not those whose function returned None."""
-        return np.asarray(self.exists & (self.has_data > 0))
+    shared: Shared = field(default_factory=Shared, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,16 +100,10 @@ class Staleness:
     facts: PartitionFacts
     reasons: NDArray[np.uint8]
     causes: NDArray[np.uint8]
-
-    @property
-    def root(self) -> Mask:
-        """Stale by themselves."""
-        return np.asarray((self.reasons != Reason.FRESH) & (self.reasons != Reason.UPSTREAM))
-
-    @property
-    def stale(self) -> Mask:
-        """Root or transitively stale."""
-        return np.asarray(self.reasons != Reason.FRESH)
+    root: Mask
+    """Stale by themselves."""
+    stale: Mask
+    """Root or transitively stale."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,63 +118,60 @@ def bind_dependencies(facts: Facts, spec: AssetSpec) -> tuple[BoundDependency, .
     """The asset's edges over the indexes of this instant. Raises MappingError if a mapping does not fit its definitions."""
     downstream = facts.indexes[spec.key]
     return tuple(
-        BoundDependency(edge, bind_mapping(edge.mapping, facts.indexes[edge.upstream], downstream))
+        BoundDependency(
+            edge, _mapped(facts, edge.mapping, facts.indexes[edge.upstream], downstream)
+        )
         for edge in spec.dependencies
     )
 
 
-def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
-    """Lay the asset's recorded columns over the slots of its index; partitions that the index no longer has are left out.
-
-    The arrays may be the recorded columns themselves: read them, don't write them.
-    """
-    index = facts.indexes[spec.key]
-    columns = facts.state.partitions[spec.key]
-    spread = _spreader(index, columns.ids)
-    horizon = settled_or(columns.horizon)
-    return PartitionFacts(
-        seq=spread(columns.seq),
-        read_seq=spread(columns.read_seq),
-        code_id=spread(columns.code_id),
-        deps_id=spread(columns.deps_id),
-        data_seq=spread(columns.data_seq),
-        failed_seq=spread(columns.failed_seq),
-        has_data=spread(columns.has_data),
-        horizon=None if horizon is None else spread(horizon),
-        lost=_mask_of_ids(index, facts.lost.get(spec.key, ())),
-        in_flight=_mask_of_ids(index, facts.state.in_flight.get(spec.key, ())),
-        due=due_partitions(index, spec, facts.now),
+def _mapped(
+    facts: Facts, mapping: PartitionMapping, upstream: PartitionIndex, downstream: PartitionIndex
+) -> MappedSet:
+    question: object = mapping
+    try:
+        hash(mapping)
+    except TypeError:  # a user's mapping that holds a dictionary; the graph keeps it alive
+        question = id(mapping)
+    return facts.shared.mapped.answer(
+        (question, upstream, downstream), lambda: bind_mapping(mapping, upstream, downstream)
     )
 
 
-def _spreader(index: PartitionIndex, ids: Ints) -> Callable[[Ints], Ints]:
-    """How to lay a recorded column over the index; the usual case, every partition recorded and in order, costs nothing."""
-    size = len(index)
-    if len(ids) == size and np.array_equal(ids, index.ids):
-        return lambda values: values
-    slots = index.slots_of_ids(ids)
-    known = slots >= 0
-    everywhere = bool(known.all())
-    if not everywhere:
-        slots = slots[known]
-
-    def spread(values: Ints) -> Ints:
-        result = np.zeros(size, dtype=np.int64)
-        result[slots] = values if everywhere else values[known]
-        return result
-
-    return spread
+def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
+    """What is recorded of the asset, laid over its index; partitions that the index no longer has are left out."""
+    index = facts.indexes[spec.key]
+    recorded = facts.state.partitions[spec.key]
+    return PartitionFacts(
+        recorded=recorded,
+        # An array is the same if it is one; the layout keeps it, so that its id stays taken.
+        layout=facts.shared.layouts.answer(
+            (index, id(recorded.ids)), lambda: Layout.of(index, recorded.ids)
+        ),
+        lost=_mask_of_ids(index, facts.lost.get(spec.key, ())),
+        in_flight=_mask_of_ids(index, facts.state.in_flight.get(spec.key, ())),
+        due=facts.shared.due.answer(
+            (index, spec.closed_after), lambda: due_partitions(index, spec, facts.now)
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upstream:
     """What the assets that read an asset need of its verdict, and all that is kept of it until the last of them was judged."""
 
-    data_seq: Ints
+    changed: Ints
+    """Recorded `data_seq`."""
+    layout: Layout
     stale: Mask
     """Stale and due: a run would change it, or try to."""
     exists: Mask
     due: Mask
+
+    @property
+    def data_seq(self) -> Ints:
+        """When the rows of each slot last changed; 0: there never were any."""
+        return self.layout.spread(self.changed)
 
 
 Verdict = tuple[Staleness, tuple[BoundDependency, ...], "Mapping[str, Upstream]"]
@@ -224,7 +196,8 @@ def judge(facts: Facts, assets: Iterable[str] | None = None) -> Iterator[Verdict
         yield verdict, bound, above
         if key in last_reader:
             own = verdict.facts
-            above[key] = Upstream(own.data_seq, verdict.stale & own.due, own.exists, own.due)
+            changed, stale = own.recorded.data_seq, verdict.stale & own.due
+            above[key] = Upstream(changed, own.layout, stale, own.exists, own.due)
         for upstream in {edge.upstream for edge in spec.dependencies}:
             if last_reader[upstream] == key:
                 del above[upstream]
@@ -241,34 +214,43 @@ def judge_asset(
     if spec.compare_input_versions:
         own = with_unchanged_inputs(facts, spec.key, own, bound, lambda key: above[key].data_seq)
     index, versions = facts.indexes[spec.key], facts.state.version_ids[spec.key]
-    size = len(own.seq)
-    reasons = np.zeros(size, dtype=np.uint8)
-    causes = np.full(size, NO_CAUSE, dtype=np.uint8)
+    recorded, horizon = own.recorded, own.horizon
+    reasons = np.zeros(len(index), dtype=np.uint8)
+    causes = np.full(len(index), NO_CAUSE, dtype=np.uint8)
+    fresh = np.ones(len(index), dtype=np.bool_)
 
-    def mark(mask: Mask, reason: Reason, cause: int = NO_CAUSE) -> None:
+    def mark(mask: Mask | None, reason: Reason, cause: int = NO_CAUSE) -> None:
         # Most masks are empty most of the time, and finding that out is the cheapest thing that numpy does.
-        if mask.any():
-            hit = mask & (reasons == Reason.FRESH)
-            reasons[hit] = reason
-            causes[hit] = cause
+        if mask is not None and mask.any():
+            hit = mask & fresh
+            put(reasons, hit, reason)
+            put(causes, hit, cause)
+            np.logical_xor(fresh, hit, out=fresh)
 
-    mark((own.seq == 0) & (own.failed_seq == 0), Reason.MISSING)
+    # What is not recorded is MISSING, so that below bounds of what is recorded tell whether a rule can apply at all.
+    mark(own.never_tried, Reason.MISSING)
     mark(own.lost, Reason.LOST)
-    mark(own.failed_seq > own.seq, Reason.FAILED)
-    mark(own.code_id != versions.code_id, Reason.CODE)
-    mark(own.deps_id != versions.deps_id, Reason.DEPS)
-    mark(made_while_open(index, own.horizon, own.seq, facts.now), Reason.PROVISIONAL)
+    if most(recorded.failed_seq) > 0:
+        mark(own.failed_seq > own.seq, Reason.FAILED)
+    mark(own.differs(recorded.code_id, versions.code_id), Reason.CODE)
+    mark(own.differs(recorded.deps_id, versions.deps_id), Reason.DEPS)
+    if horizon is not None:
+        mark(made_while_open(index, horizon, own.seq, facts.now), Reason.PROVISIONAL)
+    oldest_read = least(recorded.read_seq)
     for position, edge in enumerate(bound):
-        if edge.dependency.mapping.triggers:
-            newest = edge.mapped.max_upstream(above[edge.dependency.upstream].data_seq)
+        upstream = above[edge.dependency.upstream]
+        if edge.dependency.mapping.triggers and most(upstream.changed) > oldest_read:
+            newest = edge.mapped.max_upstream(upstream.data_seq)
             mark(newest > own.read_seq, Reason.INPUT, position)
-    late = made_before_later_ones(own.horizon, own.due, spec.lookback, index.lane_length)
-    mark(late, Reason.LOOKBACK)
+    if horizon is not None:
+        late = made_before_later_ones(horizon, own.due, spec.lookback, index.lane_length)
+        mark(late, Reason.LOOKBACK)
+    root = ~fresh
     for position, edge in enumerate(bound):
         stale = above[edge.dependency.upstream].stale
         if edge.dependency.mapping.triggers and stale.any():
             mark(edge.mapped.any_upstream(stale), Reason.UPSTREAM, position)
-    return Staleness(spec.key, own, reasons, causes)
+    return Staleness(spec.key, own, reasons, causes, root, ~fresh)
 
 
 def _with_ancestors(graph: AssetGraph, assets: Iterable[str]) -> tuple[str, ...]:
