@@ -33,7 +33,7 @@ COMMANDS: Final = {
     "status": ("status", "Show how fresh each asset is."),
     "explain": ("explain", "Explain why a partition is stale, or what an error code means."),
     "lineage": ("lineage", "Draw what reads what."),
-    "runs": ("runs", "List and inspect runs."),
+    "runs": ("runs", "List, inspect, follow, stop and resume runs."),
     "partitions": ("partitions", "List, add and remove the keys of dynamic partitions."),
     "state": ("state", "Verify, compact or move the state, or let that of an asset begin anew."),
     "doctor": ("doctor", "Check that everything is in working order."),

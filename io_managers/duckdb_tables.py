@@ -128,7 +128,9 @@ class DuckDBIOManager:
         def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
             return _storable(asset, batch)
 
-        rows = take_in(self._bench, request, stream, self._stage, convert)
+        rows = take_in(
+            self._bench, request, stream, self._stage, convert, in_files=request.in_files
+        )
         return Staged(request, rows.rows, rows.dropped, rows)
 
     def read_staged(self, staged: Staged) -> pa.RecordBatchReader:

@@ -87,7 +87,12 @@ class MemoryIOManager:
         return pa.concat_tables([schema.empty_table(), *tables]).to_reader()
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
-        """Take the rows in. Raises DataError."""
+        """Take the rows in. Raises DataError, and IOManagerError for a step that runs in another process."""
+        if request.in_files:
+            raise IOManagerError(
+                f"{request.target.asset} is kept in the memory of one process, and its step runs in another",
+                hint="leave -j out, or store it with a DuckDBIOManager or ParquetIOManager",
+            )
         rows = take_in(self._bench, request, stream, None)
         return Staged(request, rows.rows, rows.dropped, rows)
 

@@ -102,7 +102,10 @@ class ParquetIOManager:
         """Take the rows in and write each partition's file to the stage. Raises DataError, IOManagerError."""
         from io_managers.staging import remove_stage, take_in  # noqa: PLC0415 - see the module's first lines
 
-        rows = take_in(self._bench, request, stream, self._stage)
+        # All but a merge are written to their own files here, so only its rows would be handed over.
+        merges = isinstance(request.target.write, Merge)
+        in_files = request.in_files and merges
+        rows = take_in(self._bench, request, stream, self._stage, in_files=in_files)
         try:
             content = self._writer().write_staged(request, rows)
         except BaseException:

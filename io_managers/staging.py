@@ -93,8 +93,10 @@ def take_in(
     stream: pa.RecordBatchReader,
     folder: str | None,
     convert: Callable[[pa.RecordBatch], pa.RecordBatch] | None = None,
+    *,
+    in_files: bool = False,
 ) -> StagedRows:
-    """Judge and keep the rows of `stream`. Big ones go to `folder`/<token>; with None all stay in memory.
+    """Judge and keep the rows of `stream`. Big ones go to `folder`/<token>, with `in_files` all; without a folder all stay in memory.
 
     `convert` brings a batch to the types of the destination; it may raise DataError.
 
@@ -108,8 +110,9 @@ def take_in(
     _check_names(asset, stream.schema.names)
     schema = convert(_in_one_form(asset, _no_rows(stream.schema))).schema
     judge = _Judge(request, schema)
+    limit = 0 if in_files else SPILL_BYTES
     with _Spool(
-        judge.schema, None if folder is None else stage_folder(folder, request.token)
+        judge.schema, None if folder is None else stage_folder(folder, request.token), limit
     ) as spool:
         for batch in stream:
             for piece in _pieces(batch):
@@ -236,9 +239,10 @@ class _Judge:
 
 
 class _Spool:
-    """Collects batches; beyond `SPILL_BYTES` in a file, which goes away again unless `keep` is set."""
+    """Collects batches; beyond `limit` bytes in a file, with 0 always; it goes away again unless `keep` is set."""
 
-    def __init__(self, schema: pa.Schema, folder: str | None) -> None:
+    def __init__(self, schema: pa.Schema, folder: str | None, limit: int) -> None:
+        self._limit = limit
         self._schema = schema
         self._folder = folder
         self._batches: list[pa.RecordBatch] = []
@@ -269,15 +273,20 @@ class _Spool:
             return
         self._batches.append(batch)
         self._bytes += batch.nbytes
-        if self._bytes > SPILL_BYTES and self._folder is not None:
-            self._open(_FILE)
-            for waiting in self._batches:
-                self._write(waiting)
-            self._batches = []
+        if self._bytes > self._limit and self._folder is not None:
+            self._spill()
+
+    def _spill(self) -> None:
+        self._open(_FILE)
+        for waiting in self._batches:
+            self._write(waiting)
+        self._batches = []
 
     def close(self) -> pa.Table:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
+        if self._writer is None and self._limit == 0 and self._folder is not None:
+            self._spill()  # no rows came
         self._close_writer()
         if self.path is not None:
             return _mapped(self.path)

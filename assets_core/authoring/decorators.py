@@ -18,6 +18,7 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Generic, overload
 
+from assets_core.authoring.amounts import as_bytes
 from assets_core.model.errors import DefinitionError
 from assets_core.model.specs import Append, HasKey, Input, Merge, Replace, RetryPolicy
 
@@ -101,6 +102,10 @@ class Asset(Generic[P, R_co]):
     lookback: int = 0
     closed_after: timedelta = _AT_ONCE
     compare_input_versions: bool = False
+    pool: str | None = None
+    priority: int = 0
+    timeout: timedelta | None = None
+    memory: int | None = None
     code_version: str | None = None
     code_depends: tuple[str, ...] = ()
 
@@ -171,6 +176,10 @@ def asset(
     lookback: int = 0,
     closed_after: timedelta = _AT_ONCE,
     compare_input_versions: bool = False,
+    pool: str | None = None,
+    priority: int = 0,
+    timeout: timedelta | None = None,
+    memory: int | str | None = None,
     code_version: str | None = None,
     code_depends: Iterable[str] = (),
 ) -> Asset[Q, T]: ...
@@ -197,6 +206,10 @@ def asset(
     lookback: int = 0,
     closed_after: timedelta = _AT_ONCE,
     compare_input_versions: bool = False,
+    pool: str | None = None,
+    priority: int = 0,
+    timeout: timedelta | None = None,
+    memory: int | str | None = None,
     code_version: str | None = None,
     code_depends: Iterable[str] = (),
 ) -> Callable[[Callable[Q, T]], Asset[Q, T]]: ...
@@ -222,6 +235,10 @@ def asset(
     lookback: int = 0,
     closed_after: timedelta = _AT_ONCE,
     compare_input_versions: bool = False,
+    pool: str | None = None,
+    priority: int = 0,
+    timeout: timedelta | None = None,
+    memory: int | str | None = None,
     code_version: str | None = None,
     code_depends: Iterable[str] = (),
 ) -> Asset | Callable[[Callable[..., object]], Asset]:
@@ -247,6 +264,10 @@ def asset(
         closed_after: how long after its end a partition becomes due.
         compare_input_versions: leave partitions alone whose inputs were written again with the data versions that they were made
             from (from A to B and back to A). Costs a look at the versions of all that a partition reads.
+        pool: one of `Definitions(pools=…)`: no more steps of its assets run at once than it has slots.
+        priority: among assets with work that could start, a higher one goes first.
+        timeout: how long one attempt may take, reading and staging included; then its process is ended, and the attempt has failed.
+        memory: how much memory the process of one attempt may use, in bytes or as a text such as "2GiB".
         code_version: replaces the version that is computed from the code; change it to make everything stale.
         code_depends: installed packages, such as "pandas", whose versions count into the code version.
 
@@ -285,6 +306,10 @@ def asset(
             lookback=lookback,
             closed_after=closed_after,
             compare_input_versions=compare_input_versions,
+            pool=pool,
+            priority=priority,
+            timeout=timeout,
+            memory=as_bytes(key, memory),
             code_version=code_version,
             code_depends=_texts(key, "code_depends", code_depends),
         )

@@ -92,7 +92,8 @@ class Definitions:
     """Everything that makes up a project.
 
     Assets and checks may be mixed. `io_managers` are named as assets name them (`io_manager="lake"`), `resources` as parameters do;
-    `config` maps an asset's key to the values of its `config` parameter.
+    `config` maps an asset's key to the values of its `config` parameter. `pools` maps a name to how many steps of the assets that name
+    it (`pool="shop_api"`) may run at once.
 
     >>> from assets_core.authoring.decorators import asset
     >>> @asset
@@ -111,6 +112,7 @@ class Definitions:
     io_managers: Mapping[str, IOManager] = field(default_factory=dict)
     resources: Mapping[str, object] = field(default_factory=dict)
     config: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    pools: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # A generator would be used up by the first look at it.
@@ -162,6 +164,7 @@ class _Resolver:
         for cycle in find_cycles(upstream):
             self._problems.note(cycle_error(cycle), self._assets[cycle[0]].function)
         self._judge_io_managers()
+        self._judge_pools()
         checks = self._resolve_checks()
         config = self._resolve_config(parameters)
         self._problems.raise_any()
@@ -175,7 +178,9 @@ class _Resolver:
         }
         targets = {key: target_of(asset) for key, asset in self._assets.items()}
         return Resolved(
-            outline=Outline(AssetGraph(specs), targets, self._io_managers),
+            outline=Outline(
+                AssetGraph(specs), targets, self._io_managers, dict(self._given.pools)
+            ),
             assets=self._assets,
             parameters=parameters,
             checks=checks,
@@ -328,6 +333,28 @@ class _Resolver:
             elif isinstance(asset.io_manager, str) and asset.io_manager not in self._io_managers:
                 self._problems.note(self._unknown_io_manager(asset), asset.function)
 
+    def _judge_pools(self) -> None:
+        pools = self._given.pools
+        for name, slots in pools.items():
+            if not isinstance(slots, int) or isinstance(slots, bool) or slots < 1:
+                self._problems.note(
+                    DefinitionError(
+                        f"pools[{name!r}] is {slots!r}: nothing that names the pool could ever run",
+                        hint=f'a pool has 1 slot or more, such as pools={{"{name}": 2}}',
+                    )
+                )
+        for asset in self._assets.values():
+            if isinstance(asset.pool, str) and asset.pool not in pools:
+                add = f"Definitions(pools={{{asset.pool!r}: 1}})"
+                near = hint_for(asset.pool, pools) if pools else None
+                self._problems.note(
+                    DefinitionError(
+                        f"asset {asset.key!r} has pool={asset.pool!r}, and there is no pool of that name",
+                        hint=f"{near}, or add {add}" if near else f"add {add}",
+                    ),
+                    asset.function,
+                )
+
     def _unknown_io_manager(self, asset: Asset) -> DefinitionError:
         name = asset.io_manager
         add = f"Definitions(io_managers={{{name!r}: …}})"
@@ -473,6 +500,10 @@ class _Resolver:
             lookback=asset.lookback,
             compare_input_versions=asset.compare_input_versions,
             closed_after=asset.closed_after,
+            pool=asset.pool,
+            priority=asset.priority,
+            timeout=asset.timeout,
+            memory=asset.memory,
             code_version=fingerprint.version,
             deps_version=deps_version(asset, dependencies, self._partitions),
             defined_in=defined_in(asset.function),

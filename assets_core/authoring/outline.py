@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 class Outline:
     """What it takes to look at a project and plan, without any of its functions: it pickles if its IO managers and mappings do.
 
-    `targets` says per asset key where its rows go; `io_managers` always holds those that assets name.
+    `targets` says per asset key where its rows go; `io_managers` and `pools` (name to slots) always hold those that assets name.
     """
 
     graph: AssetGraph
     targets: Mapping[str, Target]
     io_managers: Mapping[str, IOManager]
+    pools: Mapping[str, int] = field(default_factory=dict)
 
     def target(self, key: str) -> Target:
         """Asset `key` as a destination for rows. Raises SelectionError if there is no such asset."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from partitions.definitions import Partitions
 
 MAX_NAME_LENGTH: Final = 200
+LEAST_MEMORY: Final = 64 * 2**20
+"""Bytes; an interpreter that has loaded pyarrow and DuckDB is already larger."""
 _RESERVED_CHARACTERS: Final = "@+*,:|()\"'`\\"
 _RESERVED_NAMES: Final = frozenset({"and", "or", "not", ".", ".."})
 # Control, format (invisible), unassigned half characters, line and paragraph separators.
@@ -73,6 +75,7 @@ def definition_problems(asset: Asset) -> Iterator[DefinitionError]:
         yield DefinitionError(f"{asset.key!r} can't be the name of an asset: {problem}")
     yield from _text_problems(asset)
     yield from _type_problems(asset)
+    yield from _limit_problems(asset)
     if asset.partitions is not None and not is_partitions(asset.partitions):
         yield DefinitionError(
             f"asset {asset.key!r} has partitions={_shown(asset.partitions)}",
@@ -142,6 +145,9 @@ def _type_problems(asset: Asset) -> Iterator[DefinitionError]:
         ("batch_size", asset.batch_size, int, "a number of partitions, 1 or more"),
         ("compare_input_versions", asset.compare_input_versions, bool, "True or False"),
         ("lookback", asset.lookback, int, "a number of partitions, 0 or more"),
+        ("pool", asset.pool, str | None, 'the name of one of Definitions(pools={"name": 2})'),
+        ("priority", asset.priority, int, "a whole number, such as 10"),
+        ("timeout", asset.timeout, timedelta | None, "timedelta(minutes=10)"),
         ("closed_after", asset.closed_after, timedelta, "timedelta(hours=2)"),
         ("code_version", asset.code_version, str | None, 'a text such as "2"'),
         ("description", asset.description, str, "a text"),
@@ -152,6 +158,19 @@ def _type_problems(asset: Asset) -> Iterator[DefinitionError]:
             yield DefinitionError(
                 f"asset {asset.key!r} has {name}={_shown(value)}", hint=f"write {example}"
             )
+
+
+def _limit_problems(asset: Asset) -> Iterator[DefinitionError]:
+    if isinstance(asset.timeout, timedelta) and asset.timeout <= timedelta(0):
+        yield DefinitionError(
+            f"asset {asset.key!r} has timeout={asset.timeout!r}, which no attempt could keep",
+            hint="write timeout=timedelta(minutes=10), or leave it out for no limit",
+        )
+    if asset.memory is not None and asset.memory < LEAST_MEMORY:
+        yield DefinitionError(
+            f"asset {asset.key!r} has memory={asset.memory}, less than Python itself needs",
+            hint='write memory="2GiB", or leave it out for no limit',
+        )
 
 
 def _partition_problems(asset: Asset, partitions: Partitions) -> Iterator[DefinitionError]:

@@ -11,7 +11,8 @@ from assets_core.model.records import AttemptFailed, StepSucceeded
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from assets_core.execution.worker import Attempt, Produced
+    from assets_core.execution.attempts import Attempt
+    from assets_core.execution.worker import Produced
     from assets_core.model.io_manager import IOManager, Staged, WriteReceipt
 
 
@@ -34,7 +35,7 @@ class Done:
 
 
 def publish_group(manager: IOManager, done: Sequence[Done]) -> list[StepSucceeded | AttemptFailed]:
-    """Publish what one asset's steps staged, as one group, and say what to record for each, in order.
+    """Publish what steps staged for one IO manager, as one group, and say what to record for each, in order.
 
     A step that could not be published is looked for at its destination first: a reply may have been lost after the rows were written.
     A failure is `final` for this attempt; whether there is another one is the caller's decision.

@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from assets_core.authoring.decorators import Asset
 from assets_core.authoring.definitions import Definitions
 from assets_core.execution.facts import gather_facts, intern_partition_keys
 from assets_core.execution.runner import Effects, Runner, RunRequest
@@ -20,7 +21,7 @@ from partitions.ranges import parse_range
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from assets_core.authoring.decorators import Asset, AssetCheck
+    from assets_core.authoring.decorators import AssetCheck
     from assets_core.execution.events import RunSummary
     from assets_core.model.io_manager import IOManager
 
@@ -54,6 +55,8 @@ def materialize(
         io_managers=dict.fromkeys(names, io_manager),
         resources=resources or {},
         config=config or {},
+        # Steps run one by one here, so no pool is ever full.
+        pools={one.pool: 1 for one in given if isinstance(one, Asset) and one.pool is not None},
     ).resolve()
     instant = now or datetime.now(UTC)
     store = SqliteStore(":memory:")

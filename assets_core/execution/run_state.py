@@ -15,10 +15,13 @@ none of the planned partitions that it reads is still QUEUED, RUNNING or WAITING
 holds up only what reads that day. A conditional slot is tested at that moment with the rule of `planning.staleness`
 (data_seq(u) > read_seq(p)) and cut off if nothing changed.
 
+A step of an asset that names a pool takes one of its slots from its offer being taken until its report; a full pool holds up its own
+assets only. Among assets with ready steps a higher `priority` goes first, then lineage order.
+
 UNCHANGED is a function's own Skip. Readers go on with older rows where there are some; without, they are SKIPPED too, unless their edge
 allows missing partitions.
 
-What can never be: a slot that runs before what it reads is final; a slot that leaves a final status; a decision that depends on
+What can never be: a slot that runs before what it reads is final; more running steps of a pool than it has slots; a slot that leaves a final status; a decision that depends on
 anything but the reports and `now`.
 """
 
@@ -27,7 +30,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from itertools import islice
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -50,6 +54,8 @@ if TYPE_CHECKING:
     Mask = NDArray[np.bool_]
 
 Slots = tuple[int, ...]
+
+NO_POOLS: Final[Mapping[str, int]] = MappingProxyType({})
 
 MOST_OFFERED = 100
 """How many steps one offer holds at most: the size of a commit group."""
@@ -102,9 +108,9 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do before this instant, unless a report comes in."""
+    """Nothing to do before this instant, or with None before a running step is reported."""
 
-    until: datetime
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,7 @@ class _AssetRun:
     facts: PartitionFacts
     edges: tuple[BoundDependency, ...]
     batch_size: int
+    pool: str | None
     changed: bool = True
     """True if something that it reads moved since `ready` was computed."""
     ready: Mask = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
@@ -138,8 +145,18 @@ class _AssetRun:
 class RunState:
     """One run in flight; see the module's theory of operation."""
 
-    def __init__(self, plan: Plan, facts: Facts, *, fail_fast: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        facts: Facts,
+        *,
+        fail_fast: bool = False,
+        pools: Mapping[str, int] = NO_POOLS,
+    ) -> None:
+        """`pools` maps each pool that a planned asset names to its number of slots."""
         self._fail_fast = fail_fast
+        self._free = dict(pools)
+        self._running = 0
         self._stopping: str | None = None
         self._waiting: list[tuple[datetime, str, Slots]] = []
         self._facts: dict[str, PartitionFacts] = {}
@@ -167,7 +184,10 @@ class RunState:
                 facts=own,
                 edges=edges,
                 batch_size=spec.batch_size,
+                pool=spec.pool,
             )
+        # Sorting is stable: assets of one priority stay in lineage order.
+        self._order = sorted(self._runs, key=lambda key: -facts.graph.spec(key).priority)
         self._readers: dict[str, list[str]] = {key: [] for key in self._runs}
         for key, run in self._runs.items():
             for edge in run.edges:
@@ -203,12 +223,13 @@ class RunState:
     def started(self, asset: str, steps: tuple[Slots, ...]) -> None:
         """These offered steps are running now."""
         for slots in steps:
-            self._move(asset, slots, SlotStatus.RUNNING)
+            self._begin(asset, slots)
 
     def succeeded(
         self, asset: str, slots: Slots, data_seqs: Slots, *, has_data: bool = True
     ) -> None:
         """Recorded; `data_seqs` tells per slot when its rows last changed, `has_data` whether rows were published at all."""
+        self._end(asset)
         facts = self._facts[asset]
         facts.data_seq[list(slots)] = data_seqs
         facts.seq[list(slots)] = data_seqs
@@ -218,7 +239,8 @@ class RunState:
         self._move(asset, slots, SlotStatus.SUCCEEDED)
 
     def failed(self, asset: str, slots: Slots, *, retry_at: datetime | None) -> None:
-        """An attempt failed; without `retry_at` it was the last."""
+        """An attempt failed; without `retry_at` it was the last. Waiting holds no slot of a pool."""
+        self._end(asset)
         if retry_at is not None and self._stopping is None:
             self._move(asset, slots, SlotStatus.WAITING)
             self._waiting.append((retry_at, asset, slots))
@@ -229,10 +251,12 @@ class RunState:
 
     def skipped(self, asset: str, slots: Slots) -> None:
         """The function said Skip: readers go on with older rows where there are some."""
+        self._end(asset)
         self._move(asset, slots, SlotStatus.UNCHANGED)
 
     def cancelled(self, asset: str, slots: Slots) -> None:
         """A running step was interrupted before it published anything."""
+        self._end(asset)
         self._move(asset, slots, SlotStatus.CANCELLED)
 
     def stop(self, why: str) -> None:
@@ -241,37 +265,61 @@ class RunState:
 
     # What the caller does next.
 
-    def decide(self, now: datetime) -> Instruction:
-        """The next instruction. Call it again after carrying it out and reporting what happened."""
+    def decide(self, now: datetime, *, room: bool = True) -> Instruction:
+        """The next instruction. Call it again after carrying it out and reporting what happened.
+
+        Without `room` nothing is offered or tried again: the caller has as much to do as it can take.
+        """
         if self._stopping is not None:
             cancelled = self._cancel_rest(self._stopping)
             if cancelled is not None:
                 return cancelled
-        due = next((entry for entry in self._waiting if entry[0] <= now), None)
-        if due is not None:
-            self._waiting.remove(due)
-            self._move(due[1], due[2], SlotStatus.RUNNING)
-            return Retry(due[1], due[2])
-        for asset, run in self._runs.items():
-            instruction = self._next_of(asset, run)
+        if room:
+            for entry in self._waiting:
+                until, asset, slots = entry
+                if until <= now and self._pool_room(asset):
+                    self._waiting.remove(entry)
+                    self._begin(asset, slots)
+                    return Retry(asset, slots)
+        for asset in self._order:
+            instruction = self._next_of(asset, self._runs[asset], room=room)
             if instruction is not None:
                 return instruction
-        if self._waiting:
-            return Wait(min(entry[0] for entry in self._waiting))
+        later = [until for until, _, _ in self._waiting if until > now]
+        if self._waiting or self._running or self.counts()[SlotStatus.QUEUED]:
+            return Wait(min(later, default=None))
         return Finish(self._verdict())
 
-    def _next_of(self, asset: str, run: _AssetRun) -> Instruction | None:
+    def _begin(self, asset: str, slots: Slots) -> None:
+        self._running += 1
+        pool = self._runs[asset].pool
+        if pool is not None:
+            self._free[pool] -= 1
+        self._move(asset, slots, SlotStatus.RUNNING)
+
+    def _end(self, asset: str) -> None:
+        self._running -= 1
+        pool = self._runs[asset].pool
+        if pool is not None:
+            self._free[pool] += 1
+
+    def _pool_room(self, asset: str) -> int:
+        pool = self._runs[asset].pool
+        return MOST_OFFERED if pool is None else self._free[pool]
+
+    def _next_of(self, asset: str, run: _AssetRun, *, room: bool) -> Instruction | None:
         if run.changed:
             settle = self._refresh(asset, run)
             if settle is not None:
                 return settle
+        most = min(MOST_OFFERED, self._pool_room(asset)) if room else 0
+        if not most:
+            return None
         ready = run.ready & (run.status == SlotStatus.QUEUED)
         if not ready.any():
             return None
         pieces = PartitionSet.from_mask(run.index, ready).split(run.batch_size)
-        return Offer(
-            asset, tuple(tuple(piece.slots().tolist()) for piece in islice(pieces, MOST_OFFERED))
-        )
+        return Offer(asset, tuple(tuple(piece.slots().tolist()) for piece in islice(pieces, most)))
 
     def _refresh(self, asset: str, run: _AssetRun) -> Settle | None:
         """Recompute what may start; the first group that is final without running is settled, and asked for again."""

@@ -1,14 +1,14 @@
-"""The in-process runner: carries out what `run_state` decides, one call at a time, publishing and recording in groups.
+"""The runner: carries out what `run_state` decides, through an executor, publishing and recording in groups.
 
 Theory of operation
 -------------------
 The runner asks `RunState.decide` for the next instruction and reports what happened; it makes no decision about order itself. A group
-of offered steps goes through five acts: claim (one state transaction: epochs, tokens, read_seq), run and stage each, publish per
-destination, record (one state transaction), report. A crash between any two of them is put right by `recovery`: what the destination
-carries a token of is recorded, the rest is abandoned.
+of offered steps goes through five acts: claim (one state transaction: epochs, tokens, read_seq), run and stage each in the executor,
+publish per destination, record (one state transaction), report. A crash between any two of them is put right by `recovery`: what the
+destination carries a token of is recorded, the rest is abandoned. Only this process publishes; an executor stages, wherever it works.
 
-The size of a group follows the duration of the asset's steps, so that quick steps share their commits (up to 100) and slow ones
-are visible as soon as they are done (about once a second).
+The size of a group follows the duration of the asset's steps, so that quick steps share their commits and slow ones are visible as
+soon as they are done (about once a second). What is staged is published as soon as the executor would otherwise stand idle.
 
 `stop` may be called from a signal handler: it interrupts a user's function, never a publish or a record.
 """
@@ -17,34 +17,21 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import ExitStack, nullcontext
+from collections import deque
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
+from assets_core.execution.attempts import Attempt, order_for
 from assets_core.execution.committer import Done, publish_group
-from assets_core.execution.events import (
-    RunFinished,
-    RunStarted,
-    RunSummary,
-    StepFailed,
-    StepsSettled,
-    StepStarted,
-    StepSucceeded,
-)
+from assets_core.execution.executors import Failed, InProcessExecutor, StepEnd, failed
 from assets_core.execution.facts import version_parts, versions_of
-from assets_core.execution.run_state import (
-    Finish,
-    Offer,
-    Retry,
-    RunState,
-    Settle,
-    SlotStatus,
-    Wait,
-)
-from assets_core.execution.slices import ids_of, keys_of
-from assets_core.execution.worker import Attempt, CheckFailedError, Skipped, Worker
+from assets_core.execution.reporting import RunReport
+from assets_core.execution.run_state import Finish, Offer, Retry, RunState, Settle, Wait
+from assets_core.execution.slices import ids_of
+from assets_core.execution.worker import Produced, Skipped, Worker
 from assets_core.failpoints import failpoint
-from assets_core.model.errors import InternalError, PartitaError, UserCodeError
+from assets_core.model.errors import InternalError, PartitaError
 from assets_core.model.records import (
     AttemptFailed,
     Fenced,
@@ -55,25 +42,25 @@ from assets_core.model.records import (
     StepClaim,
     StepSkipped,
     StepStatus,
+    StepSucceeded,
 )
-from assets_core.model.records import StepSucceeded as SuccessRecord
 from assets_core.planning.consumption import consumed_versions
 from assets_core.planning.lateness import horizons_of
-from assets_core.telemetry.observability import run_span, step_span
+from assets_core.telemetry.observability import run_span
 from assets_core.telemetry.run_log import ASSET_LOGGER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from assets_core.authoring.definitions import Resolved
-    from assets_core.execution.events import RunEvent
-    from assets_core.model.checks import CheckOutcome
-    from assets_core.model.records import RecordAnswer, RunKind, StepOutcome, VersionIds
+    from assets_core.execution.events import RunEvent, RunSummary
+    from assets_core.execution.executors import Executor
+    from assets_core.model.records import RunKind, StepOutcome, VersionIds
     from assets_core.planning.plan import Plan
     from assets_core.planning.staleness import Facts
     from assets_core.state.store import StateStore
-    from assets_core.telemetry.run_log import RunLog, RunLogs
+    from assets_core.telemetry.run_log import RunLogs
 
 GROUP_SECONDS = 1.0
 """How long a group of steps may take before what is staged is published."""
@@ -82,15 +69,6 @@ GROUP_ROWS = 2_000_000
 """How many staged rows may wait before they are published."""
 
 INTERRUPTED = "the run was interrupted"
-
-_STATUS = {
-    SlotStatus.SUCCEEDED: StepStatus.SUCCEEDED,
-    SlotStatus.FAILED: StepStatus.FAILED,
-    SlotStatus.SKIPPED: StepStatus.SKIPPED,
-    SlotStatus.UNCHANGED: StepStatus.SKIPPED,
-    SlotStatus.CUT_OFF: StepStatus.CUT_OFF,
-    SlotStatus.CANCELLED: StepStatus.CANCELLED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +100,24 @@ class Effects:
 
 
 class Runner:
-    """Runs plans in this process, one at a time."""
+    """Runs plans, one at a time. Steps run in this process unless `make_executor` says otherwise."""
 
-    def __init__(self, resolved: Resolved, store: StateStore, effects: Effects) -> None:
+    def __init__(
+        self,
+        resolved: Resolved,
+        store: StateStore,
+        effects: Effects,
+        make_executor: Callable[[], Executor] | None = None,
+    ) -> None:
         self._resolved = resolved
         self._store = store
         self._effects = effects
+        self._make_executor = make_executor or self._in_process
         self._flight: _Flight | None = None
         self._stopped = False
 
     def stop(self) -> None:
-        """Finish the running commit, cancel the rest. Raises KeyboardInterrupt into a user's function if one is running."""
+        """Finish the running commit, cancel the rest. Raises KeyboardInterrupt into a user's function if one is running here."""
         self._stopped = True
         if self._flight is not None:
             self._flight.stop()
@@ -150,26 +135,43 @@ class Runner:
                 log = stack.enter_context(
                     self._effects.logs.open(request.run_id, started_at, self._effects.clock)
                 )
+            executor = stack.enter_context(closing(self._make_executor()))
             self._flight = _Flight(
-                self._resolved, self._store, self._effects, plan, facts, request, log
+                resolved=self._resolved,
+                store=self._store,
+                effects=self._effects,
+                plan=plan,
+                facts=facts,
+                request=request,
+                executor=executor,
+                report=RunReport(request.run_id, facts, log, self._effects.on_event),
             )
             if self._stopped:
                 self._flight.stop()
             return self._flight.carry_out(started_at)
 
+    def _in_process(self) -> Executor:
+        return InProcessExecutor(Worker(self._resolved, _logger), self._effects.clock)
+
 
 class _Flight:
-    """One call of `Runner.run`: the mutable state of a run that isn't the machine's."""
+    """One call of `Runner.run`: the mutable state of a run that isn't the machine's.
 
-    def __init__(  # noqa: PLR0917 - one caller, above
+    A claimed attempt is in exactly one place: `_claimed` (waits for room), `_running` (in the executor), `_done` (its rows wait to be
+    published), or `_retrying` (a failed one, until its next).
+    """
+
+    def __init__(
         self,
+        *,
         resolved: Resolved,
         store: StateStore,
         effects: Effects,
         plan: Plan,
         facts: Facts,
         request: RunRequest,
-        log: RunLog | None,
+        executor: Executor,
+        report: RunReport,
     ) -> None:
         self._resolved = resolved
         self._store = store
@@ -177,44 +179,67 @@ class _Flight:
         self._plan = plan
         self._facts = facts
         self._request = request
-        self._log = log
-        self._state = RunState(plan, facts, fail_fast=request.fail_fast)
-        self._worker = Worker(resolved, facts.indexes, _logger)
+        self._executor = executor
+        self._report = report
+        self._state = RunState(
+            plan, facts, fail_fast=request.fail_fast, pools=resolved.outline.pools
+        )
         self._managers = {key: resolved.outline.manager(key) for key in facts.graph.specs}
-        self._targets = resolved.outline.targets
         self._versions: dict[str, VersionIds] = {}
+        self._claimed: deque[Attempt] = deque()
+        self._running: dict[int, _Started] = {}
+        self._done: list[Done] = []
+        self._done_since = effects.clock()
         self._retrying: dict[tuple[str, tuple[int, ...]], Attempt] = {}
         self._seconds_per_step: dict[str, float] = {}
-        self._failures: list[StepFailed] = []
-        self._failed_checks: list[CheckOutcome] = []
-        self._rows = 0
         self._stopping = False
 
     def stop(self) -> None:
         self._stopping = True
-        if self._worker.calling:
-            raise KeyboardInterrupt
+        self._executor.interrupt()
 
     def carry_out(self, started_at: datetime) -> RunSummary:
         self._begin(started_at)
         while True:
-            if self._stopping:
+            if self._stopping and self._state.stopping != INTERRUPTED:
                 self._state.stop(INTERRUPTED)
-            instruction = self._state.decide(self._effects.clock())
-            match instruction:
-                case Offer(asset=asset, steps=steps):
-                    self._run_group(self._claim(asset, steps[: self._group_size(asset)]))
-                case Retry(asset=asset, slots=slots):
-                    self._run_group([self._reclaim(asset, slots)])
-                case Settle():
-                    self._settle(instruction)
-                case Wait(until=until):
-                    # Never negative: the clock goes on between two looks at it.
-                    self._effects.pause(max(0.0, (until - self._effects.clock()).total_seconds()))
-                case Finish(status=status):
-                    return self._end(status, started_at)
-                case _:
-                    assert_never(instruction)
+                self._executor.cancel()
+            if self._state.stopping is not None:
+                self._drop_claimed()
+            self._fill()
+            if not self._has_room():
+                self._wait_for_ends(None)
+                if self._is_publishing_due():
+                    self._publish()
+                continue
+            self._take(self._executor.ended(0.0) if self._running else [])
+            if self._done:
+                # The executor has room and nothing is claimed: what is staged may make something ready.
+                self._publish()
+            status = self._next()
+            if status is not None:
+                return self._end(status, started_at)
+
+    def _next(self) -> RunStatus | None:
+        """Carry out the machine's next instruction; the verdict if that was the last."""
+        instruction = self._state.decide(self._effects.clock())
+        match instruction:
+            case Offer(asset=asset, steps=steps):
+                self._claim(asset, steps[: self._group_size(asset)])
+            case Retry(asset=asset, slots=slots):
+                self._reclaim(asset, slots)
+            case Settle():
+                self._settle(instruction)
+            case Wait(until=until):
+                if self._running:
+                    self._wait_for_ends(until)
+                elif until is not None:
+                    self._effects.pause(self._seconds_until(until))
+            case Finish(status=status):
+                return status
+            case _:
+                assert_never(instruction)
+        return None
 
     def _begin(self, started_at: datetime) -> None:
         request = self._request
@@ -234,38 +259,26 @@ class _Flight:
         self._versions = dict(
             self._store.register(map(versions_of, specs), version_parts(self._resolved, specs))
         )
-        self._write_log("run", f"started: {self._plan.size} partitions planned")
-        self._tell(RunStarted(request.run_id, self._plan))
+        self._report.started(self._plan)
 
     def _end(self, status: RunStatus, started_at: datetime) -> RunSummary:
         now = self._effects.clock()
         self._store.finish_run(self._request.run_id, status, now)
-        counts: dict[StepStatus, int] = {}
-        for slot_status, count in self._state.counts().items():
-            if count:
-                counts[_STATUS[slot_status]] = counts.get(_STATUS[slot_status], 0) + count
-        summary = RunSummary(
-            run_id=self._request.run_id,
-            status=status,
-            counts=counts,
-            rows=self._rows,
-            seconds=(now - started_at).total_seconds(),
-            failures=tuple(self._failures),
-            failed_checks=tuple(self._failed_checks),
+        return self._report.finished(
+            status, self._state.counts(), (now - started_at).total_seconds()
         )
-        told = ", ".join(f"{count} {word}" for word, count in counts.items())
-        self._write_log("run", f"{status}: {told or 'nothing to do'}")
-        self._tell(RunFinished(summary))
-        return summary
+
+    def _has_room(self) -> bool:
+        return not self._claimed and len(self._running) < self._executor.capacity
 
     def _group_size(self, asset: str) -> int:
-        # The first step of an asset goes alone: it tells how long its steps take.
-        seconds = self._seconds_per_step.get(asset)
-        if seconds is None:
-            return 1
-        return max(1, int(GROUP_SECONDS / max(seconds, 1e-6)))
+        """How many steps to claim now: those that can start at once, or about a second's worth if they are quick."""
+        free = self._executor.capacity - len(self._running)
+        # The first steps of an asset go without company: they tell how long its steps take.
+        seconds = self._seconds_per_step.get(asset, GROUP_SECONDS)
+        return max(free, int(self._executor.capacity * GROUP_SECONDS / max(seconds, 1e-6)))
 
-    def _claim(self, asset: str, steps: Sequence[tuple[int, ...]]) -> list[Attempt]:
+    def _claim(self, asset: str, steps: Sequence[tuple[int, ...]]) -> None:
         index, spec = self._facts.indexes[asset], self._facts.graph.spec(asset)
         versions = self._versions[asset]
         now = self._effects.clock()
@@ -283,67 +296,82 @@ class _Flight:
         claimed = self._store.claim(self._request.run_id, claims, now)
         failpoint("run.claimed")
         self._state.started(asset, tuple(steps))
-        return [
-            Attempt(
-                self._request.run_id, asset, slots, one.step_id, one.epoch, claim.token, number=1
-            )
+        self._claimed.extend(
+            Attempt(asset, slots, one.step_id, one.epoch, claim.token, number=1)
             for slots, claim, one in zip(steps, claims, claimed, strict=True)
-        ]
+        )
 
-    def _reclaim(self, asset: str, slots: tuple[int, ...]) -> Attempt:
+    def _reclaim(self, asset: str, slots: tuple[int, ...]) -> None:
         before = self._retrying.pop((asset, slots))
         token = self._effects.new_token()
         claimed = self._store.reclaim(before.step_id, token, self._effects.clock())
-        return replace(before, epoch=claimed.epoch, token=token, number=before.number + 1)
+        self._claimed.append(
+            replace(before, epoch=claimed.epoch, token=token, number=before.number + 1)
+        )
 
-    def _run_group(self, attempts: Sequence[Attempt]) -> None:
-        """Run claimed attempts one after the other; publish and record what is done when the group is long or large enough."""
-        group_began = self._effects.clock()
-        done: list[Done] = []
-        for position, attempt in enumerate(attempts):
-            if self._stopping or self._state.stopping is not None:
-                self._record([], [self._cancelled(left) for left in attempts[position:]], attempts)
-                break
-            outcome = self._attempt(attempt)
-            if isinstance(outcome, Done):
-                failpoint("run.staged")
-                done.append(outcome)
-            else:
-                self._record([], [outcome], attempts)
-            waited = (self._effects.clock() - group_began).total_seconds()
-            rows = sum(one.staged.rows for one in done if one.staged is not None)
-            if waited > GROUP_SECONDS or rows > GROUP_ROWS:
-                self._record(done, [], attempts)
-                done = []
-                group_began = self._effects.clock()
-        self._record(done, [], attempts)
+    def _drop_claimed(self) -> None:
+        """Nothing more starts."""
+        dropped = [self._cancelled(attempt) for attempt in self._claimed]
+        attempts = {attempt.step_id: attempt for attempt in self._claimed}
+        self._claimed.clear()
+        self._record(dropped, attempts, {})
 
-    def _attempt(self, attempt: Attempt) -> Done | AttemptFailed | StepSkipped:
-        began = self._effects.clock()
-        name = self._name(attempt)
-        self._tell(StepStarted(attempt.asset, self._keys(attempt), attempt.number))
-        consumed = self._consumed(attempt)
-        try:
-            with (
-                step_span(attempt.asset, name, attempt.number),
-                self._log.capture(name) if self._log is not None else nullcontext(),
-            ):
-                result = self._worker.execute(attempt, self._state)
-        except (Exception, KeyboardInterrupt) as error:
-            if self._stopping:
-                # Libraries turn the interruption into errors of their own ("Query interrupted").
-                self._managers[attempt.asset].discard_leftovers(
-                    attempt.token, self._targets[attempt.asset]
+    def _fill(self) -> None:
+        """Start what is claimed, as far as the executor has room; a stop is seen between two steps."""
+        while (
+            self._claimed
+            and len(self._running) < self._executor.capacity
+            and not self._stopping
+            and self._state.stopping is None
+        ):
+            attempt = self._claimed.popleft()
+            self._report.attempt_started(attempt)
+            consumed = self._consumed(attempt)
+            self._running[attempt.step_id] = _Started(attempt, consumed)
+            try:
+                order = order_for(
+                    attempt,
+                    self._resolved.parameters[attempt.asset],
+                    self._facts,
+                    self._state,
+                    self._request.run_id,
                 )
-                return self._cancelled(attempt)
-            if not isinstance(error, PartitaError):
-                raise
-            return self._failure(attempt, error)
-        seconds = self._seconds_since(began)
-        self._seconds_per_step[attempt.asset] = seconds
-        if isinstance(result, Skipped):
-            return StepSkipped(attempt.step_id, attempt.epoch, StepStatus.SKIPPED, result.reason)
-        return Done(attempt, result, seconds, consumed)
+            except PartitaError as error:
+                self._take([StepEnd(attempt.step_id, failed(error), 0.0)])
+                continue
+            self._executor.start(order, self._report.name(attempt), self._report.log)
+
+    def _wait_for_ends(self, until: datetime | None) -> None:
+        """Wait for the executor, but not past `until`, nor past the time when what is staged is due."""
+        limits = [] if until is None else [self._seconds_until(until)]
+        if self._done:
+            waited = (self._effects.clock() - self._done_since).total_seconds()
+            limits.append(max(0.0, GROUP_SECONDS - waited))
+        if self._running:
+            self._take(self._executor.ended(min(limits, default=None)))
+
+    def _take(self, ends: Sequence[StepEnd]) -> None:
+        """Sort what the executor ended: rows wait to be published, everything else is recorded at once."""
+        for end in ends:
+            attempt, consumed = self._running.pop(end.step_id)
+            match end.result:
+                case Produced():
+                    failpoint("run.staged")
+                    self._seconds_per_step[attempt.asset] = end.seconds
+                    if not self._done:
+                        self._done_since = self._effects.clock()
+                    self._done.append(Done(attempt, end.result, end.seconds, consumed))
+                    continue
+                case Skipped(reason=reason):
+                    self._seconds_per_step[attempt.asset] = end.seconds
+                    outcome: AttemptFailed | StepSkipped = StepSkipped(
+                        attempt.step_id, attempt.epoch, StepStatus.SKIPPED, reason
+                    )
+                case Failed():
+                    outcome = self._failure(attempt, end.result)
+                case _:
+                    assert_never(end.result)
+            self._record([outcome], {attempt.step_id: attempt}, {})
 
     def _consumed(self, attempt: Attempt) -> dict[int, str]:
         """What the attempt is about to read. After the claim, so that nothing newer can be read without a later counter."""
@@ -353,15 +381,21 @@ class _Flight:
         ids = ids_of(self._facts.indexes[attempt.asset], attempt.slots)
         return {id_: text for id_, text in zip(ids, found, strict=True) if text is not None}
 
-    def _failure(self, attempt: Attempt, error: PartitaError) -> AttemptFailed:
+    def _failure(self, attempt: Attempt, result: Failed) -> AttemptFailed | StepSkipped:
+        if result.died or self._stopping:
+            self._managers[attempt.asset].discard_leftovers(
+                attempt.token, self._resolved.outline.target(attempt.asset)
+            )
+        if self._stopping:
+            return self._cancelled(attempt)
         return AttemptFailed(
             step_id=attempt.step_id,
             epoch=attempt.epoch,
-            message=f"{error.message} ({error.hint})" if error.hint else error.message,
-            traceback=error.frames if isinstance(error, UserCodeError) else "",
+            message=result.message,
+            traceback=result.frames,
             final=self._is_last(attempt),
-            checks=error.checks if isinstance(error, CheckFailedError) else (),
-            code=error.code,
+            checks=result.checks,
+            code=result.code,
         )
 
     def _cancelled(self, attempt: Attempt) -> StepSkipped:
@@ -379,75 +413,72 @@ class _Flight:
             or attempt.number >= self._facts.graph.spec(attempt.asset).retry.max_attempts
         )
 
+    def _is_publishing_due(self) -> bool:
+        if not self._done:
+            return False
+        waited = (self._effects.clock() - self._done_since).total_seconds()
+        rows = sum(one.staged.rows for one in self._done if one.staged is not None)
+        return waited >= GROUP_SECONDS or rows > GROUP_ROWS
+
+    def _publish(self) -> None:
+        """Make what is staged visible, one group per destination, and record it."""
+        done, self._done = {one.attempt.step_id: one for one in self._done}, []
+        by_manager: dict[int, list[Done]] = {}
+        for one in done.values():
+            by_manager.setdefault(id(self._managers[one.attempt.asset]), []).append(one)
+        outcomes: list[StepOutcome] = []
+        for group in by_manager.values():
+            began = self._effects.clock()
+            answers = publish_group(self._managers[group[0].attempt.asset], group)
+            # Publishing is one act for the whole group, so each step bears its share.
+            share = self._seconds_since(began) / len(group)
+            for one, answer in zip(group, answers, strict=True):
+                if isinstance(answer, AttemptFailed):
+                    outcomes.append(replace(answer, final=self._is_last(one.attempt)))
+                else:
+                    outcomes.append(replace(answer, seconds=one.seconds + share))
+        failpoint("run.published")
+        self._record(outcomes, {id_: one.attempt for id_, one in done.items()}, done)
+
     def _record(
         self,
-        done: Sequence[Done],
-        ended: Sequence[AttemptFailed | StepSkipped],
-        attempts: Sequence[Attempt],
+        outcomes: Sequence[StepOutcome],
+        attempts: Mapping[int, Attempt],
+        done: Mapping[int, Done],
     ) -> None:
-        """Publish what is staged, record everything in one transaction, report it to the machine and the listener."""
-        outcomes: list[StepOutcome] = list(ended)
-        by_step = {attempt.step_id: attempt for attempt in attempts}
-        done_by_step = {one.attempt.step_id: one for one in done}
-        manager = self._managers[attempts[0].asset]
-        began = self._effects.clock()
-        answered = publish_group(manager, done) if done else []
-        # Publishing is one act for the whole group, so each step bears its share.
-        share = self._seconds_since(began) / max(len(done), 1)
-        for published in answered:
-            if isinstance(published, AttemptFailed):
-                final = self._is_last(by_step[published.step_id])
-                outcomes.append(replace(published, final=final))
-            else:
-                seconds = done_by_step[published.step_id].seconds + share
-                outcomes.append(replace(published, seconds=seconds))
+        """Record everything in one transaction, and report it to the machine and the listener. Raises InternalError if fenced off."""
         if not outcomes:
             return
-        failpoint("run.published")
         answers = self._store.record(outcomes, self._effects.clock())
         failpoint("run.recorded")
         for outcome, answer in zip(outcomes, answers, strict=True):
-            attempt = by_step[outcome.step_id]
+            attempt = attempts[outcome.step_id]
             if isinstance(answer, Fenced):
                 raise InternalError(
                     f"step {answer.step_id} of run {self._request.run_id} was taken over by another process",
                     hint=f"type: partita runs show {self._request.run_id}",
                 )
-            self._report(attempt, outcome, answer, done_by_step.get(attempt.step_id))
+            match outcome:
+                case StepSucceeded(receipts=receipts):
+                    assert isinstance(answer, RecordedSuccess)
+                    staged = done[outcome.step_id].staged
+                    self._state.succeeded(
+                        attempt.asset, attempt.slots, answer.data_seqs, has_data=bool(receipts)
+                    )
+                    dropped = staged.dropped if staged is not None else 0
+                    self._report.succeeded(attempt, outcome, dropped)
+                case AttemptFailed():
+                    self._fail(attempt, outcome)
+                case StepSkipped(status=status, message=message):
+                    if status is StepStatus.SKIPPED:
+                        self._state.skipped(attempt.asset, attempt.slots)
+                    else:
+                        self._state.cancelled(attempt.asset, attempt.slots)
+                    self._report.settled(attempt.asset, attempt.slots, status, message)
+                case _:
+                    assert_never(outcome)
 
-    def _report(
-        self, attempt: Attempt, outcome: StepOutcome, answer: RecordAnswer, done: Done | None
-    ) -> None:
-        match outcome:
-            case SuccessRecord(receipts=receipts, checks=checks):
-                assert isinstance(answer, RecordedSuccess)
-                assert done is not None
-                rows = sum(receipt.rows for receipt in receipts) if receipts else None
-                dropped = done.staged.dropped if done.staged is not None else 0
-                self._rows += rows or 0
-                self._failed_checks.extend(check for check in checks if not check.passed)
-                self._state.succeeded(
-                    attempt.asset, attempt.slots, answer.data_seqs, has_data=bool(receipts)
-                )
-                told = f"succeeded: {rows} row{'' if rows == 1 else 's'}" + (
-                    f", {dropped} dropped" if dropped else ""
-                )
-                self._write_log(self._name(attempt), told)
-                keys = self._keys(attempt)
-                self._tell(StepSucceeded(attempt.asset, keys, rows, done.seconds, checks, dropped))
-            case AttemptFailed():
-                self._report_failure(attempt, outcome)
-            case StepSkipped(status=status, message=message):
-                if status is StepStatus.SKIPPED:
-                    self._state.skipped(attempt.asset, attempt.slots)
-                else:
-                    self._state.cancelled(attempt.asset, attempt.slots)
-                self._write_log(self._name(attempt), f"{status}: {message}")
-                self._tell(StepsSettled(attempt.asset, self._keys(attempt), status, message))
-            case _:
-                assert_never(outcome)
-
-    def _report_failure(self, attempt: Attempt, outcome: AttemptFailed) -> None:
+    def _fail(self, attempt: Attempt, outcome: AttemptFailed) -> None:
         retry_at = None
         if not outcome.final:
             policy = self._facts.graph.spec(attempt.asset).retry
@@ -456,23 +487,7 @@ class _Flight:
             )
             self._retrying[attempt.asset, attempt.slots] = attempt
         self._state.failed(attempt.asset, attempt.slots, retry_at=retry_at)
-        event = StepFailed(
-            asset=attempt.asset,
-            keys=self._keys(attempt),
-            attempt=attempt.number,
-            message=outcome.message,
-            traceback=outcome.traceback,
-            code=outcome.code,
-            retry_at=retry_at,
-        )
-        if retry_at is None:
-            self._failures.append(event)
-            self._failed_checks.extend(check for check in outcome.checks if not check.passed)
-        told = f"attempt {attempt.number} failed: {outcome.message}"
-        self._write_log(
-            self._name(attempt), f"{told}\n{outcome.traceback}" if outcome.traceback else told
-        )
-        self._tell(event)
+        self._report.failed(attempt, outcome, retry_at)
 
     def _settle(self, settle: Settle) -> None:
         """Record slots that end without running; those that wait for a retry have a step already, which ends here."""
@@ -490,45 +505,29 @@ class _Flight:
             )
         if outcomes:
             self._store.record(outcomes, now)
-        index = self._facts.indexes[settle.asset]
         if slots:
-            ids = ids_of(index, sorted(slots))
+            ids = ids_of(self._facts.indexes[settle.asset], sorted(slots))
             self._store.settle(
                 self._request.run_id,
                 [Settled(settle.asset, ids, settle.status, settle.message)],
                 now,
             )
-        keys = keys_of(index, settle.slots)
-        span = f"{keys[0]} and {len(keys) - 1} more" if len(keys) > 1 else "".join(keys)
-        self._write_log(
-            f"{settle.asset}@{span}" if span else settle.asset,
-            f"{settle.status}: {settle.message}",
-        )
-        self._tell(StepsSettled(settle.asset, keys, settle.status, settle.message))
+        self._report.settled(settle.asset, settle.slots, settle.status, settle.message)
 
     def _seconds_since(self, began: datetime) -> float:
         # A clock that was set back must not make a duration negative.
         return max(0.0, (self._effects.clock() - began).total_seconds())
 
-    def _keys(self, attempt: Attempt) -> tuple[str, ...]:
-        return keys_of(self._facts.indexes[attempt.asset], attempt.slots)
+    def _seconds_until(self, until: datetime) -> float:
+        # Never negative: the clock goes on between two looks at it.
+        return max(0.0, (until - self._effects.clock()).total_seconds())
 
-    def _name(self, attempt: Attempt) -> str:
-        keys = self._keys(attempt)
-        if not keys:
-            return attempt.asset
-        return (
-            f"{attempt.asset}@{keys[0]}"
-            if len(keys) == 1
-            else f"{attempt.asset}@{keys[0]}...{keys[-1]}"
-        )
 
-    def _write_log(self, step: str, message: str) -> None:
-        if self._log is not None:
-            self._log.write(step, message)
+class _Started(NamedTuple):
+    """An attempt in the executor, and fingerprints of what it reads."""
 
-    def _tell(self, event: RunEvent) -> None:
-        self._effects.on_event(event)
+    attempt: Attempt
+    consumed: dict[int, str]
 
 
 def _logger(asset: str) -> logging.Logger:

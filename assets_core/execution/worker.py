@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never, cast
@@ -15,7 +16,6 @@ from assets_core.authoring.binding import (
 from assets_core.authoring.decorators import Output, Skip
 from assets_core.execution.inputs import convert_input
 from assets_core.execution.outputs import OutputStream, user_error
-from assets_core.execution.slices import keys_of, slices_of
 from assets_core.model.checks import CheckOutcome, CheckResult
 from assets_core.model.context import AssetContext
 from assets_core.model.errors import (
@@ -26,7 +26,6 @@ from assets_core.model.errors import (
     UserCodeError,
 )
 from assets_core.model.io_manager import ReadRequest, StageRequest
-from partitions.keyed_mappings import All
 from partitions.time_windows import TimeWindow
 
 if TYPE_CHECKING:
@@ -35,23 +34,8 @@ if TYPE_CHECKING:
 
     from assets_core.authoring.binding import Parameter
     from assets_core.authoring.definitions import Resolved, ResolvedCheck
-    from assets_core.execution.run_state import RunState
+    from assets_core.execution.step_order import InputOrder, StepOrder
     from assets_core.model.io_manager import IOManager, Staged
-    from assets_core.planning.staleness import BoundDependency
-    from partitions.definitions import PartitionIndex
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What to run: the asset, the slots that one call covers, and the claim it runs under."""
-
-    run_id: str
-    asset: str
-    slots: tuple[int, ...]
-    step_id: int
-    epoch: int
-    token: str
-    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,83 +71,78 @@ class CheckFailedError(DataError):
 
 
 class Worker:
-    """Runs attempts in this process, one at a time. `calling` is True while user code may be running."""
+    """Carries out orders in this process, one at a time. `calling` is True while user code may be running."""
 
-    def __init__(
-        self,
-        resolved: Resolved,
-        indexes: Mapping[str, PartitionIndex],
-        logger: Callable[[str], logging.Logger],
-    ) -> None:
+    def __init__(self, resolved: Resolved, logger: Callable[[str], logging.Logger]) -> None:
         self._resolved = resolved
-        self._indexes = indexes
         self._logger = logger
         self.calling = False
 
-    def execute(self, attempt: Attempt, state: RunState) -> Produced | Skipped:
+    def execute(self, order: StepOrder) -> Produced | Skipped:
         """Run it. Raises UserCodeError, DataError or IOManagerError; what was staged is thrown away then."""
-        context = self._context(attempt)
+        context = self._context(order)
         arguments = {
-            parameter.name: self._argument(parameter, attempt, context, state)
-            for parameter in self._resolved.parameters[attempt.asset]
+            parameter.name: self._argument(parameter, order, context)
+            for parameter in self._resolved.parameters[order.asset]
         }
-        value = self._call(attempt.asset, self._resolved.assets[attempt.asset].function, arguments)
+        value = self._call(order.asset, self._resolved.assets[order.asset].function, arguments)
         if isinstance(value, Skip):
             return Skipped(value.reason)
         if value is None:
             return Produced(None, ())
         given = value if isinstance(value, Output) else Output(value, "")
-        staged = self._stage(attempt, given.value)
+        staged = self._stage(order, given.value)
         try:
-            checks = self._check(attempt, context, staged)
+            checks = self._check(order, context, staged)
         except BaseException:
-            self._manager(attempt.asset).discard(staged)
+            self._manager(order.asset).discard(staged)
             raise
         return Produced(staged, checks, given.data_version or None)
 
-    def _stage(self, attempt: Attempt, value: object) -> Staged:
+    def _stage(self, order: StepOrder, value: object) -> Staged:
         request = StageRequest(
-            target=self._resolved.outline.target(attempt.asset),
-            slices=slices_of(self._indexes[attempt.asset], attempt.slots),
-            epoch=attempt.epoch,
-            token=attempt.token,
+            target=self._resolved.outline.target(order.asset),
+            slices=order.slices,
+            epoch=order.epoch,
+            token=order.token,
+            in_files=order.elsewhere,
         )
-        manager = self._manager(attempt.asset)
+        manager = self._manager(order.asset)
         with self._user_code():
             try:
-                output = OutputStream(attempt.asset, value)
+                output = OutputStream(order.asset, value)
             except PartitaError:
                 raise
             except Exception as error:
-                raise user_error(attempt.asset, error) from error
+                raise user_error(order.asset, error) from error
             try:
                 return manager.stage(request, output.reader)
             except Exception as error:
                 # A stream runs the user's code inside the IO manager; blame whoever raised first.
                 if output.error is not None:
-                    raise user_error(attempt.asset, output.error) from output.error
+                    raise user_error(order.asset, output.error) from output.error
                 if isinstance(error, PartitaError):
                     raise
                 raise InternalError(
-                    f"staging {attempt.asset} failed: {type(error).__name__}: {error}"
+                    f"staging {order.asset} failed: {type(error).__name__}: {error}"
                 ) from error
 
     def _check(
-        self, attempt: Attempt, context: AssetContext, staged: Staged
+        self, order: StepOrder, context: AssetContext, staged: Staged
     ) -> tuple[CheckOutcome, ...]:
         outcomes = tuple(
-            self._outcome(attempt, context, staged, resolved_check)
-            for resolved_check in self._resolved.checks.get(attempt.asset, ())
+            self._outcome(order, context, staged, resolved_check)
+            for resolved_check in self._resolved.checks.get(order.asset, ())
         )
         failed = [outcome for outcome in outcomes if outcome.blocking and not outcome.passed]
         if failed:
             told = "; ".join(f"{o.check}: {o.message}" if o.message else o.check for o in failed)
-            raise CheckFailedError(f"a blocking check of {attempt.asset} failed: {told}", outcomes)
+            raise CheckFailedError(f"a blocking check of {order.asset} failed: {told}", outcomes)
         return outcomes
 
     def _outcome(
         self,
-        attempt: Attempt,
+        order: StepOrder,
         context: AssetContext,
         staged: Staged,
         resolved_check: ResolvedCheck,
@@ -172,10 +151,10 @@ class Worker:
         arguments: dict[str, object] = {}
         for parameter in resolved_check.parameters:
             if isinstance(parameter, InputParameter):
-                stream = self._manager(attempt.asset).read_staged(staged)
+                stream = self._manager(order.asset).read_staged(staged)
                 arguments[parameter.name] = convert_input(stream, parameter.load_as)
             else:
-                arguments[parameter.name] = self._plain_argument(parameter, attempt.asset, context)
+                arguments[parameter.name] = self._plain_argument(parameter, order.asset, context)
         answer = self._call(check.name, check.function, arguments)
         if type(answer).__name__ in {"bool", "bool_", "BooleanScalar"}:
             answer = CheckResult(passed=cast("bool", answer))
@@ -186,22 +165,18 @@ class Worker:
             )
         return CheckOutcome(
             check.name,
-            attempt.asset,
+            order.asset,
             check.blocking,
             answer.passed,
             answer.message,
             answer.metadata,
         )
 
-    def _argument(
-        self, parameter: Parameter, attempt: Attempt, context: AssetContext, state: RunState
-    ) -> object:
+    def _argument(self, parameter: Parameter, order: StepOrder, context: AssetContext) -> object:
         if isinstance(parameter, InputParameter):
-            edge = next(
-                e for e in state.edges(attempt.asset) if e.dependency.parameter == parameter.name
-            )
-            return self._load(parameter, edge, attempt, state)
-        return self._plain_argument(parameter, attempt.asset, context)
+            wanted = next(one for one in order.inputs if one.parameter == parameter.name)
+            return self._load(parameter, wanted)
+        return self._plain_argument(parameter, order.asset, context)
 
     def _plain_argument(
         self,
@@ -219,48 +194,32 @@ class Worker:
             case _:
                 assert_never(parameter)
 
-    def _load(
-        self, parameter: InputParameter, edge: BoundDependency, attempt: Attempt, state: RunState
-    ) -> object:
-        upstream = edge.dependency.upstream
-        wanted = sorted(
-            {int(slot) for own in attempt.slots for slot in edge.mapped.upstream_slots(own)}
-        )
-        index = self._indexes[upstream]
-        readable = state.readable(upstream)
-        absent = [slot for slot in wanted if not readable[slot]]
-        if absent:
-            # `All` reads what there is; the planner let only partitions be missing that aren't due yet.
-            if not edge.dependency.allow_missing and not isinstance(edge.dependency.mapping, All):
-                raise _no_rows(attempt.asset, upstream, index.key(absent[0]))
-            wanted = [slot for slot in wanted if readable[slot]]
-        manager = self._manager(upstream)
-        target = self._resolved.outline.target(upstream)
-        pieces = slices_of(index, wanted)
-        with _reading(upstream):
+    def _load(self, parameter: InputParameter, wanted: InputOrder) -> object:
+        manager = self._manager(wanted.upstream)
+        target = self._resolved.outline.target(wanted.upstream)
+        with _reading(wanted.upstream):
             if not parameter.per_partition:
-                stream = manager.read(ReadRequest(target=target, slices=pieces))
+                stream = manager.read(ReadRequest(target=target, slices=wanted.slices))
                 return convert_input(stream, parameter.load_as)
             return {
                 piece.key: convert_input(
                     manager.read(ReadRequest(target=target, slices=(piece,))), parameter.load_as
                 )
-                for piece in pieces
+                for piece in wanted.slices
             }
 
-    def _context(self, attempt: Attempt) -> AssetContext:
-        index = self._indexes[attempt.asset]
-        first, last = index.window(attempt.slots[0]), index.window(attempt.slots[-1])
+    def _context(self, order: StepOrder) -> AssetContext:
+        first, last = order.slices[0].window, order.slices[-1].window
         return AssetContext(
-            asset=attempt.asset,
-            run_id=attempt.run_id,
-            attempt=attempt.number,
-            partition_keys=keys_of(index, attempt.slots),
+            asset=order.asset,
+            run_id=order.run_id,
+            attempt=order.number,
+            partition_keys=tuple(one.key for one in order.slices),
             window=TimeWindow(first.start, last.end)
             if first is not None and last is not None
             else None,
-            dimensions=dict(index.dimensions(attempt.slots[0])),
-            log=self._logger(attempt.asset),
+            dimensions=dict(order.slices[0].dimensions),
+            log=self._logger(order.asset),
         )
 
     def _call(
@@ -274,11 +233,15 @@ class Worker:
 
     @contextmanager
     def _user_code(self) -> Iterator[None]:
+        process = os.getpid()
         self.calling = True
         try:
             yield
         finally:
             self.calling = False
+            if os.getpid() != process:
+                # The function forked and let its child come back: two processes must not go on with one attempt.
+                os._exit(0)
 
     def _manager(self, asset: str) -> IOManager:
         return self._resolved.outline.manager(asset)
@@ -296,11 +259,3 @@ def _reading(upstream: str) -> Iterator[None]:
             f"reading {upstream} failed: {type(error).__name__}: {error}",
             hint=f"if its data is damaged, make it again: partita materialize {upstream} --force",
         ) from error
-
-
-def _no_rows(asset: str, upstream: str, key: str) -> DataError:
-    name = f"{upstream}@{key}" if key else upstream
-    return DataError(
-        f"{asset} reads {name}, whose function returned None: there are no rows to load",
-        hint=f"to run after it without loading it, write deps=[{upstream}]; to do without, Input({upstream}, allow_missing=True)",
-    )

@@ -64,12 +64,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class StageRequest:
-    """One attempt's write: the partitions it covers (consecutive; several only with `partition_by`), its epoch and token."""
+    """One attempt's write: the partitions it covers (consecutive; several only with `partition_by`), its epoch and token.
+
+    With `in_files` another process will publish: the staged rows must wait in files, and `Staged` must not hold any.
+    """
 
     target: Target
     slices: tuple[PartitionSlice, ...]
     epoch: int
     token: str
+    in_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)

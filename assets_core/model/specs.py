@@ -233,7 +233,7 @@ class AssetSpec:
     """An asset after its definition was checked: plain data, the same for the planner, the runner, the CLI and the manifest.
 
     `dependencies` are in parameter order, `deps=` last. `code_version` identifies what the asset computes; `deps_version`
-    identifies its edges, mappings and partition space.
+    identifies its edges, mappings and partition space. `timeout` and `memory` (bytes) limit one attempt.
     """
 
     key: str
@@ -252,6 +252,10 @@ class AssetSpec:
     lookback: int
     closed_after: timedelta
     compare_input_versions: bool = False
+    pool: str | None = None
+    priority: int = 0
+    timeout: timedelta | None = None
+    memory: int | None = None
     code_version: str
     deps_version: str
     defined_in: str = field(default="", compare=False)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FrameType
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """The number of this module's JSON; another one never holds."""
 
 CLOCK_GRAIN_NS: Final = 20_000_000
@@ -70,7 +70,8 @@ class ManifestCheck:
 class ManifestAsset:
     """An asset as plain data. `partitions`, `write` and `retry` are descriptions; `location` names where its rows are.
 
-    `partition_kind` is the kind of the definition (`day`, `static`, `single`, …), `closed_after` in seconds.
+    `partition_kind` is the kind of the definition (`day`, `static`, `single`, …), `closed_after` and `timeout` in seconds, `memory` in
+    bytes.
     """
 
     key: str
@@ -89,6 +90,10 @@ class ManifestAsset:
     location: str
     retry: str
     batch_size: int
+    pool: str = ""
+    priority: int = 0
+    timeout: float | None = None
+    memory: int | None = None
     lookback: int
     closed_after: float
     compare_input_versions: bool

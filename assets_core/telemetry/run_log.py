@@ -74,6 +74,10 @@ class RunLog:
             "".join(f"{head}{_one_line(line)}\n" for line in message.splitlines() or [""])
         )
 
+    def stream(self, step: str) -> StepStream:
+        """A standard output whose lines go to the log under that step."""
+        return StepStream(self, step)
+
     @contextmanager
     def capture(self, step: str) -> Iterator[None]:
         """While open, `print` and `logging` of this process go to the log under that step."""
@@ -84,7 +88,7 @@ class RunLog:
         assets.setLevel(logging.INFO)
         root.addHandler(handler)
         try:
-            with redirect_stdout(_StepStream(self, step)) as stream:
+            with redirect_stdout(self.stream(step)) as stream:
                 yield
                 stream.flush()
         finally:
@@ -103,8 +107,8 @@ class _StepHandler(logging.Handler):
         self._log.write(self._step, f"{record.levelname} {self.format(record)}")
 
 
-class _StepStream(io.TextIOBase):
-    """A standard output that hands over whole lines."""
+class StepStream(io.TextIOBase):
+    """A standard output that hands over whole lines; `flush` also what is left without an end."""
 
     def __init__(self, log: RunLog, step: str) -> None:
         self._log = log
@@ -112,15 +116,18 @@ class _StepStream(io.TextIOBase):
         self._rest = ""
 
     def writable(self) -> bool:
+        """Always."""
         return True
 
     def write(self, text: str) -> int:
+        """Hand over the lines that are complete by now."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             self._log.write(self._step, line)
         return len(text)
 
     def flush(self) -> None:
+        """Hand over what was written since the last end of a line."""
         if self._rest:
             self._log.write(self._step, self._rest)
             self._rest = ""

@@ -8,15 +8,22 @@ import click
 
 from cli.commands.options import HintedUsageError, PartitaCommand, Settings, open_project
 from cli.commands.request import Words, mode_of, selection_options
+from cli.commands.run_options import RunOptions, run_options
 
 
 @click.command("backfill", cls=PartitaCommand)
 @selection_options
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@click.option(
+    "--detach",
+    is_flag=True,
+    help="Run in the background, where it outlives this terminal.",
+)
+@run_options
 @click.pass_obj
 def command(
     settings: Settings,
+    /,
     words: tuple[str, ...],
     partitions: str | None,
     from_: str | None,
@@ -27,7 +34,8 @@ def command(
     upstream: bool,
     downstream: bool,
     dry_run: bool,
-    fail_fast: bool,
+    detach: bool,
+    **options: object,
 ) -> int:
     """Run what is stale in a range of partitions, as a durable run.
 
@@ -52,4 +60,11 @@ def command(
     )
     if dry_run:
         return show_plan(project, printer, "backfill", asked, now=datetime.now(UTC))
-    return run_order(project, printer, Order("backfill", RunKind.BACKFILL, asked, fail_fast))
+    if detach:
+        from cli.commands.detaching import run_detached  # noqa: PLC0415
+
+        typed = [*asked.as_arguments(), *RunOptions.of(options).as_arguments()]
+        return run_detached(project, printer, ["backfill", *typed])
+    return run_order(
+        project, printer, Order("backfill", RunKind.BACKFILL, asked, RunOptions.of(options))
+    )

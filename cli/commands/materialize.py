@@ -9,6 +9,7 @@ import click
 
 from cli.commands.options import HintedUsageError, PartitaCommand, Settings, open_project
 from cli.commands.request import Words, mode_of, selection_options
+from cli.commands.run_options import RunOptions, run_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     help="Run exactly this plan, written by `plan -o json`; - reads standard input.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@run_options
 @click.pass_obj
 def command(
     settings: Settings,
+    /,
     words: tuple[str, ...],
     partitions: str | None,
     from_: str | None,
@@ -41,7 +43,7 @@ def command(
     downstream: bool,
     plan_file: str | None,
     dry_run: bool,
-    fail_fast: bool,
+    **options: object,
 ) -> int:
     """Run what is stale.
 
@@ -79,7 +81,9 @@ def command(
     if dry_run:
         return show_plan(project, printer, "materialize", source, now=datetime.now(UTC))
     return run_order(
-        project, printer, Order("materialize", RunKind.MATERIALIZE, source, fail_fast)
+        project,
+        printer,
+        Order("materialize", RunKind.MATERIALIZE, source, RunOptions.of(options)),
     )
 
 

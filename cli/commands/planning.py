@@ -6,11 +6,11 @@ What a plan is about was either typed (`Asked`) or written down earlier (`AskedB
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from assets_core.planning.estimate import LATEST_STEPS, estimate_plan
 from assets_core.planning.movement import replan
-from assets_core.planning.planner import plan_run
+from assets_core.planning.planner import Mode, plan_run
 from assets_core.planning.saved_plan import saved_plan_as_json
 from cli.commands.request import Request, read_request
 from cli.render.errors import EXIT_DONE, EXIT_WORK_TO_DO
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from assets_core.model.records import StepDuration
     from assets_core.planning.plan import Plan
-    from assets_core.planning.planner import Mode, PlanRequest
+    from assets_core.planning.planner import PlanRequest
     from assets_core.planning.saved_plan import SavedPlan
     from assets_core.planning.staleness import Facts
     from cli.commands.request import Words
@@ -49,6 +49,27 @@ class Asked:
     mode: Mode
     upstream: bool
     downstream: bool
+
+    def as_arguments(self) -> list[str]:
+        """The same as words of a command line."""
+        words = self.words
+        options = {"--partitions": words.partitions, "--from": words.from_, "--to": words.to}
+        flags = {
+            "--force": self.mode is Mode.FORCE,
+            "--missing": self.mode is Mode.MISSING,
+            "--upstream": self.upstream,
+            "--downstream": self.downstream,
+        }
+        return [
+            *words.words,
+            *(
+                part
+                for name, value in options.items()
+                if value is not None
+                for part in (name, value)
+            ),
+            *(name for name, is_set in flags.items() if is_set),
+        ]
 
     def plan(self, project: Project, now: datetime) -> Planned:
         """The plan from the state as it is. Raises as `read_request`."""
@@ -76,8 +97,12 @@ class AskedBefore:
         return Planned(made.plan, made.facts, request, made.request)
 
 
-Source = Asked | AskedBefore
-"""Where a plan comes from."""
+class Source(Protocol):
+    """Where a plan comes from: `Asked`, `AskedBefore`, or what an earlier run left (`planning_again.AskedAgain`)."""
+
+    def plan(self, project: Project, now: datetime) -> Planned:
+        """The plan, from the state as it is."""
+        ...
 
 
 def echo_range(planned: Planned, printer: Printer) -> None:

@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING
 from assets_core.execution.facts import intern_partition_keys
 from assets_core.execution.recovery import recover
 from assets_core.execution.runner import Effects, Runner, RunRequest
-from assets_core.model.errors import DataError
+from assets_core.model.errors import DataError, StoreError
 from assets_core.model.records import RunStatus
 from cli.commands.planning import echo_range
+from cli.commands.run_options import OnConflict
+from cli.project.execution import make_executor
 from cli.project.location import make_state_folder
 from cli.render.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from cli.render.plans import plan_summary, span_records
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from assets_core.execution.events import RunSummary
     from assets_core.model.records import RunKind
     from cli.commands.planning import Planned, Source
+    from cli.commands.run_options import RunOptions
     from cli.project import Project
     from cli.render.printer import Printer
 
@@ -53,7 +56,7 @@ class Order:
     command: str
     kind: RunKind
     source: Source
-    fail_fast: bool
+    options: RunOptions
 
 
 def run_order(project: Project, printer: Printer, order: Order) -> int:
@@ -77,10 +80,19 @@ class _Job:
         if self._is_idle(planned):
             return self._nothing_to_do(planned)
         make_state_folder(project.location.folder)
-        run_id = secrets.token_hex(5)
-        with project.lock.acquire(
-            run_id, wait=True, on_wait=lambda holder: self.printer.note(waiting_line(holder))
-        ):
+        run_id = self.order.options.run_id or secrets.token_hex(5)
+        try:
+            lock = project.lock.acquire(
+                run_id,
+                wait=self.order.options.on_conflict is OnConflict.WAIT,
+                on_wait=lambda holder: self.printer.note(waiting_line(holder)),
+            )
+        except StoreError as error:
+            if self.order.options.on_conflict is not OnConflict.SKIP or not project.lock.is_held():
+                raise
+            self.printer.note(f"skipped: {error.message}")
+            return EXIT_DONE
+        with lock:
             for crashed in recover(project.resolved.outline, project.store, datetime.now(UTC)):
                 self.printer.note(recovered_line(crashed.id))
             intern_partition_keys(project.resolved.outline, project.store)
@@ -121,13 +133,18 @@ class _Job:
             on_event=progress,
             logs=self.project.logs,
         )
-        runner = Runner(self.project.resolved, self.project.store, effects)
+        runner = Runner(
+            self.project.resolved,
+            self.project.store,
+            effects,
+            lambda: make_executor(self.project, self.order.options.jobs),
+        )
         request = RunRequest(
             run_id=run_id,
             kind=self.order.kind,
             selection=planned.request.selection,
             partitions=planned.request.range_text,
-            fail_fast=self.order.fail_fast,
+            fail_fast=self.order.options.fail_fast,
             process_id=os.getpid(),
         )
         self.signals.runner = runner

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from assets_core.model.errors import ProjectError
 from cli import __version__
-from cli.project.location import DEFAULT_STATE, make_state_folder, search_path
+from cli.project.location import make_state_folder, search_path
 from cli.project.user_modules import ignored_folders, import_user_module, module_files
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
     from types import ModuleType
-
-    from pydantic import BaseModel
 
     from assets_core.authoring.definitions import Definitions, Resolved
     from assets_core.authoring.outline import Outline
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
     from assets_core.state.sql_store import SqlStore
     from assets_core.telemetry.run_log import RunLogs
     from cli.project.location import Location
+    from cli.project.settings import Settings
 
 
 class Project:
@@ -48,15 +47,22 @@ class Project:
     The user's modules are imported by `resolved`, and by `manifest` only if the cached one does not hold any more.
     """
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, *, keeps_manifest: bool = True) -> None:
+        """Without `keeps_manifest` loading leaves no trace: for processes that load what another one has loaded."""
         self.location = location
+        self._keeps_manifest = keeps_manifest
 
     @cached_property
+    def settings(self) -> Settings:
+        """`[tool.partita]`. Raises ProjectError if the table is not as it should be."""
+        from cli.project.settings import checked_settings  # noqa: PLC0415 - pydantic, only when a project is loaded
+
+        return checked_settings(self.location)
+
+    @property
     def config(self) -> Mapping[str, Mapping[str, Any]]:
-        """Config values per asset from `[tool.partita.config.<asset>]`. Raises ProjectError if the table is not as it should be."""
-        settings = _checked_settings(self.location)
-        values: Mapping[str, Mapping[str, Any]] = settings.model_dump()["config"]
-        return values
+        """Config values per asset from `[tool.partita.config.<asset>]`. Raises ProjectError as `settings` does."""
+        return self.settings.config
 
     @cached_property
     def resolved(self) -> Resolved:
@@ -70,7 +76,8 @@ class Project:
             module = import_user_module(self.location)
             definitions = _definitions_of(module, config)
             resolved = definitions.resolve(default_io_manager=self._default_io_manager())
-        self._keep_manifest(resolved, watch)
+        if self._keeps_manifest:
+            self._keep_manifest(resolved, watch)
         return resolved
 
     @cached_property
@@ -119,7 +126,7 @@ class Project:
         """The state store; it opens nothing before it is used."""
         # A `state` that is no text must be an error, not the default. A manifest that holds was made of settings that were checked.
         if self._kept_manifest is None:
-            _ = self.config
+            _ = self.settings
         return open_store(self.location.state)
 
     def state_damage(self, path: Path) -> list[str]:
@@ -262,6 +269,10 @@ def manifest_of(resolved: Resolved, location: Location) -> Manifest:
                 location=_place(resolved.outline, location, key),
                 retry=_retry_text(spec.retry),
                 batch_size=spec.batch_size,
+                pool=_pool_text(spec.pool, resolved.outline.pools),
+                priority=spec.priority,
+                timeout=None if spec.timeout is None else spec.timeout.total_seconds(),
+                memory=spec.memory,
                 lookback=spec.lookback,
                 closed_after=spec.closed_after.total_seconds(),
                 compare_input_versions=spec.compare_input_versions,
@@ -283,36 +294,11 @@ def _partition_by_text(partition_by: PartitionBy | None) -> str | None:
     return ", ".join(f"{dimension}={column}" for dimension, column in partition_by)
 
 
+def _pool_text(pool: str | None, pools: Mapping[str, int]) -> str:
+    return "" if pool is None else f"{pool} ({pools[pool]} at once)"
+
+
 def _retry_text(retry: RetryPolicy) -> str:
     if retry.max_attempts == 1:
         return ""
     return f"up to {retry.max_attempts} attempts, {retry.delay.total_seconds():g} s apart ({retry.backoff})"
-
-
-def _checked_settings(location: Location) -> BaseModel:
-    from pydantic import BaseModel, ConfigDict, ValidationError  # noqa: PLC0415 - 60 ms, only when a project is loaded
-
-    class Settings(BaseModel):
-        model_config = ConfigDict(extra="forbid", strict=True)
-
-        definitions: str | None = None
-        state: str = DEFAULT_STATE
-        config: dict[str, dict[str, Any]] = {}
-
-    try:
-        settings = Settings.model_validate(dict(location.table))
-    except ValidationError as error:
-        from partitions.errors import nearest  # noqa: PLC0415 - errors are rare
-
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        near = nearest(name, list(Settings.model_fields))
-        unknown = first["type"] == "extra_forbidden"
-        what = "there is no such setting" if unknown else first["msg"].lower()
-        raise ProjectError(
-            f"{location.pyproject}: `{name}` in [tool.partita]: {what}",
-            hint=f"did you mean {near[0]}?"
-            if unknown and near
-            else f"the table may hold {', '.join(Settings.model_fields)}",
-        ) from error
-    return settings

@@ -89,6 +89,10 @@ def definition_of(asset: ManifestAsset, downstream: Sequence[str]) -> dict[str, 
         "write": asset.write,
         "retry": asset.retry,
         "batch_size": asset.batch_size,
+        "pool": asset.pool,
+        "priority": asset.priority,
+        "timeout_seconds": asset.timeout,
+        "memory_bytes": asset.memory,
         "lookback": asset.lookback,
         "closed_after_seconds": asset.closed_after,
         "compare_input_versions": asset.compare_input_versions,
@@ -142,6 +146,10 @@ def _facts(asset: ManifestAsset, downstream: Sequence[str]) -> Iterator[tuple[st
     yield "data", f"{asset.location} (io_manager {asset.io_manager})"
     yield "retry", asset.retry
     yield "batch size", str(asset.batch_size) if asset.batch_size > 1 else ""
+    yield "pool", asset.pool
+    yield "priority", str(asset.priority) if asset.priority else ""
+    yield "timeout", "" if asset.timeout is None else f"{asset.timeout:g} s"
+    yield "memory", "" if asset.memory is None else f"{asset.memory / 2**20:g} MiB"
     yield "lookback", counted(asset.lookback, "partition") if asset.lookback else ""
     yield "due", f"{asset.closed_after:g} s after its end" if asset.closed_after else ""
     yield "inputs", "compared by their data versions" if asset.compare_input_versions else ""

@@ -246,6 +246,28 @@ def recovered_line(run_id: str) -> Line:
     return line(Span("recovered: ", Style.YELLOW), told)
 
 
+def cancelled_report(run: RunRecord) -> Report:
+    """The report of `partita runs cancel`."""
+    record = run_record(run, alive=False)
+    told = line(f"run {run.id} ended: it ", Span(run.status.value, _STYLES[run.status.value]))
+    return Report(command="runs cancel", data=record, records=[record], blocks=[told])
+
+
+def detached_report(run_id: str, process: int, *, waits_for: str | None) -> Report:
+    """The report of a run that was started in the background; `waits_for` another one, if that goes on."""
+    record = {"run": run_id, "process": process, "waits_for": waits_for}
+    state = "is going on" if waits_for is None else f"waits for run {waits_for} to end"
+    return Report(
+        command="backfill",
+        data=record,
+        records=[record],
+        blocks=[
+            line(f"run {run_id} {state}, in process {process}"),
+            line(Span("follow it with: ", Style.DIM), f"partita runs watch {run_id}"),
+        ],
+    )
+
+
 def waiting_line(holder: LockHolder | None) -> str:
     """What is said while another process works on the project."""
     who = "another process" if holder is None else f"run {holder.run_id} ({holder.place})"

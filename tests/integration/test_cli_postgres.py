@@ -104,6 +104,28 @@ def test_a_run_waits_for_the_one_that_is_going_on_and_says_for_whom(
         assert process.returncode == 0, told
 
 
+def test_steps_in_processes_of_their_own_are_not_told_the_password(
+    shop: Shop, postgres_url: str
+) -> None:
+    url = postgres_url.replace("//postgres@", "//postgres:secret@")
+    shop.write("pyproject.toml", f'[tool.partita]\ndefinitions = "seen"\nstate = "{url}"\n')
+    shop.write(
+        "seen.py",
+        """
+        import psutil
+        from assets_core import asset
+
+        @asset
+        def command_lines() -> None:
+            me = psutil.Process()
+            told = [one.cmdline() for one in (me, *me.parents())]
+            assert not any("secret" in word for words in told for word in words), told
+        """,
+    )
+    shop.run("materialize", "-j", "2")
+    shop.run("plan")
+
+
 def test_a_variable_that_is_not_set_is_named(shop: Shop) -> None:
     shop.write("pyproject.toml", OF_THE_ENVIRONMENT)
     refused(shop.run("materialize", code=2), "STATE", "not set", "export STATE")

@@ -8,9 +8,11 @@ later. Ground truth is recomputed from the rows that are stored.
 from __future__ import annotations
 
 import itertools
+import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,9 +21,11 @@ from hypothesis import strategies as st
 
 from assets_core import Asset, AssetContext, Definitions, Input, Skip, asset
 from assets_core.execution.events import StepStarted
+from assets_core.execution.executors import InProcessExecutor
 from assets_core.execution.facts import gather_facts, intern_partition_keys
 from assets_core.execution.runner import Effects, Runner, RunRequest
 from assets_core.execution.slices import slices_of
+from assets_core.execution.worker import Worker
 from assets_core.model.errors import InternalError, PlanMovedError
 from assets_core.model.io_manager import ReadRequest
 from assets_core.model.records import RunKind, RunStatus, StepStatus
@@ -39,9 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from assets_core.execution.events import RunEvent, RunSummary
+    from assets_core.execution.executors import StepEnd
+    from assets_core.execution.step_order import StepOrder
     from assets_core.planning.plan import Plan
     from assets_core.planning.saved_plan import SavedPlan
     from assets_core.planning.staleness import Facts
+    from assets_core.telemetry.run_log import RunLog
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAYS = DailyPartitions("2025-01-01")
@@ -111,8 +118,39 @@ class World:
         ]
 
 
+class ShuffledExecutor:
+    """Takes several orders at once, and carries them out one by one, in an order that `random` draws."""
+
+    def __init__(self, worker: Worker, capacity: int, random: Random) -> None:
+        self.capacity = capacity
+        self._one_by_one = InProcessExecutor(worker, lambda: START)
+        self._random = random
+        self._orders: list[tuple[StepOrder, str, RunLog | None]] = []
+
+    def start(self, order: StepOrder, name: str, log: RunLog | None) -> None:
+        assert len(self._orders) < self.capacity
+        self._orders.append((order, name, log))
+
+    def ended(self, seconds: float | None) -> list[StepEnd]:
+        if self._orders and (seconds is None or self._random.random() < 0.5):
+            self._one_by_one.start(*self._orders.pop(self._random.randrange(len(self._orders))))
+        return self._one_by_one.ended(None)
+
+    def cancel(self) -> None:
+        raise NotImplementedError
+
+    interrupt = cancel
+
+    def close(self) -> None:
+        assert not self._orders
+
+
 class Simulator:
-    def __init__(self, comparing: Iterable[str]) -> None:
+    def __init__(
+        self, comparing: Iterable[str], capacity: int = 1, random: Random | None = None
+    ) -> None:
+        self.capacity = capacity
+        self.random = random or Random(0)  # noqa: S311 - no secrets are drawn
         self.world = World(comparing=frozenset(comparing))
         self.memory = MemoryIOManager()
         self.store = SqliteStore(":memory:")
@@ -137,9 +175,15 @@ class Simulator:
             on_event=on_event,
         )
         run_id = f"run-{next(self.tokens)}"
-        return Runner(self.resolved, self.store, effects).run(
-            plan, facts, RunRequest(run_id, RunKind.MATERIALIZE, "", "")
-        )
+        resolved = self.resolved
+        return Runner(
+            resolved,
+            self.store,
+            effects,
+            lambda: ShuffledExecutor(
+                Worker(resolved, logging.getLogger), self.capacity, self.random
+            ),
+        ).run(plan, facts, RunRequest(run_id, RunKind.MATERIALIZE, "", ""))
 
     def run_together(
         self,
@@ -318,16 +362,21 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
 def test_whatever_happened_a_fresh_partition_holds_what_its_function_would_give_now(
     data: st.DataObject,
 ) -> None:
-    simulator = Simulator(data.draw(st.sets(st.sampled_from(NAMES[1:]))))
+    simulator = simulated(data)
     for _ in range(data.draw(st.integers(1, 12))):
         act(data, simulator)
         simulator.check_that_nothing_is_falsely_fresh()
 
 
+def simulated(data: st.DataObject) -> Simulator:
+    comparing = data.draw(st.sets(st.sampled_from(NAMES[1:])))
+    return Simulator(comparing, data.draw(st.integers(1, 3)), data.draw(st.randoms()))
+
+
 @settings(max_examples=30)
 @given(st.data())
 def test_after_a_run_of_everything_succeeded_the_next_plan_is_empty(data: st.DataObject) -> None:
-    simulator = Simulator(data.draw(st.sets(st.sampled_from(NAMES[1:]))))
+    simulator = simulated(data)
     for _ in range(data.draw(st.integers(0, 8))):
         act(data, simulator)
     simulator.world.failing.clear()

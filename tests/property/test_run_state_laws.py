@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets_core.authoring.graph import AssetGraph
 from assets_core.execution.run_state import Finish, Offer, Retry, RunState, Settle, Wait
 from assets_core.model.records import RunStatus, StepStatus
 from assets_core.planning.planner import plan_run
@@ -39,8 +40,27 @@ class Driver:
     changed: set[Node] = field(default_factory=set)
     attempts: dict[Node, int] = field(default_factory=dict)
     seq: int = 100
+    running: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    pools: dict[str, int] = field(default_factory=dict)
+    pool_of: dict[str, str] = field(default_factory=dict)
+    priority: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        names = [part.asset for part in self.plan.assets]
+        self.pools = self.data.draw(
+            st.dictionaries(st.sampled_from(["api", "disk"]), st.integers(1, 2))
+        )
+        for name in names:
+            pool = self.data.draw(st.sampled_from([None, *self.pools]))
+            if pool is not None:
+                self.pool_of[name] = pool
+            self.priority[name] = self.data.draw(st.integers(-1, 1))
+        specs = self.about.graph.specs
+        changed = {
+            name: replace(specs[name], pool=self.pool_of.get(name), priority=self.priority[name])
+            for name in names
+        }
+        self.about = replace(self.about, graph=AssetGraph({**specs, **changed}))
         for part in self.plan.assets:
             bound = bind_dependencies(self.about, self.about.graph.spec(part.asset))
             for slot in part.partitions.slots():
@@ -55,30 +75,56 @@ class Driver:
                 self.needs[node] = {above for may_miss, above in pairs if not may_miss}
 
     def run(self) -> RunStatus:
-        machine = RunState(self.plan, self.about, fail_fast=self.fail_fast)
+        machine = RunState(self.plan, self.about, fail_fast=self.fail_fast, pools=self.pools)
         now = NOW
         while True:
-            match machine.decide(now):
-                case Offer(asset=asset, steps=steps):
-                    taken = steps[: self.data.draw(st.integers(1, len(steps)))]
-                    machine.started(asset, taken)
-                    for slots in taken:
-                        self.step(machine, asset, slots)
-                case Retry(asset=asset, slots=slots):
-                    assert all(self.status[asset, slot] == "waiting" for slot in slots)
-                    for slot in slots:
-                        self.status[asset, slot] = "queued"
-                    self.step(machine, asset, slots)
+            if self.running and self.data.draw(st.booleans()):
+                self.end_one(machine)
+                continue
+            room = self.data.draw(st.booleans())
+            instruction = machine.decide(now, room=room)
+            match instruction:
+                case Offer() | Retry():
+                    assert room
+                    self.take(machine, instruction)
                 case Settle(asset=asset, slots=slots, status=status):
                     for slot in slots:
                         self.settle((asset, slot), status)
                 case Wait(until=until):
-                    assert until > now
-                    now = until
+                    now = self.wait(machine, now, until, room=room)
                 case Finish(status=status):
+                    assert not self.running
                     return status
 
-    def step(self, machine: RunState, asset: str, slots: tuple[int, ...]) -> None:
+    def take(self, machine: RunState, instruction: Offer | Retry) -> None:
+        if isinstance(instruction, Retry):
+            nodes = [(instruction.asset, slot) for slot in instruction.slots]
+            assert all(self.status[node] == "waiting" for node in nodes)
+            self.status |= dict.fromkeys(nodes, "queued")
+            self.start(instruction.asset, instruction.slots)
+            return
+        steps = instruction.steps[: self.data.draw(st.integers(1, len(instruction.steps)))]
+        machine.started(instruction.asset, steps)
+        for slots in steps:
+            self.start(instruction.asset, slots)
+
+    def wait(
+        self, machine: RunState, now: datetime, until: datetime | None, *, room: bool
+    ) -> datetime:
+        if self.running:
+            self.end_one(machine)
+        elif until is None:
+            # Only a caller without room is told to wait for nothing.
+            assert not room
+        else:
+            assert until > now
+            return until
+        return now
+
+    def start(self, asset: str, slots: tuple[int, ...]) -> None:
+        self.running.append((asset, slots))
+        for pool, most in self.pools.items():
+            assert sum(self.pool_of.get(name) == pool for name, _ in self.running) <= most
         for slot in slots:
             node = (asset, slot)
             assert self.status[node] == "queued"
@@ -87,6 +133,10 @@ class Driver:
             }
             assert not open_reads, f"{node} started before {open_reads}"
             self.attempts[node] = self.attempts.get(node, 0) + 1
+            self.status[node] = "running"
+
+    def end_one(self, machine: RunState) -> None:
+        asset, slots = self.running.pop(self.data.draw(st.integers(0, len(self.running) - 1)))
         outcome = self.data.draw(
             st.sampled_from(["changed", "changed", "same", "fail", "retry", "skip"])
         )

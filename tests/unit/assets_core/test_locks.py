@@ -95,7 +95,7 @@ def test_another_process_that_holds_it_is_named(
     with pytest.raises(StoreError, match=f"Run run-7 .* process {elsewhere.pid}") as caught:
         lock.acquire("run-8")
     assert caught.value.hint is not None
-    assert f"kill -INT {elsewhere.pid}" in caught.value.hint
+    assert "partita runs cancel run-7" in caught.value.hint
     assert lock.holder() == LockHolder(elsewhere.pid, "run-7")
 
 

@@ -54,7 +54,9 @@ def options_of(command: click.Command) -> list[str]:
     return [
         name
         for parameter in command.params
-        if isinstance(parameter, click.Option) and parameter.name not in common
+        if isinstance(parameter, click.Option)
+        and parameter.name not in common
+        and not parameter.hidden
         for name in parameter.opts
     ]
 

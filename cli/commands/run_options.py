@@ -1,0 +1,76 @@
+"""How something is run, once it is known what: the options of all commands that run steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self, TypeVar, cast
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    F = TypeVar("F", bound=Callable[..., object])
+
+
+class OnConflict(StrEnum):
+    """What to do if a run is going on in the project: wait for its end and run what is left, run nothing, or fail."""
+
+    WAIT = "wait"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """`jobs` None: as `[tool.partita]` says. `run_id` None: a new one."""
+
+    fail_fast: bool
+    jobs: int | None
+    on_conflict: OnConflict
+    run_id: str | None
+
+    @classmethod
+    def of(cls, options: Mapping[str, object]) -> Self:
+        """What click found for `run_options`."""
+        return cls(
+            fail_fast=cast("bool", options["fail_fast"]),
+            jobs=cast("int | None", options["jobs"]),
+            on_conflict=OnConflict(cast("str", options["on_conflict"])),
+            run_id=cast("str | None", options["run_id"]),
+        )
+
+    def as_arguments(self) -> list[str]:
+        """The same options as words of a command line."""
+        words = ["--on-conflict", self.on_conflict.value]
+        if self.fail_fast:
+            words.append("--fail-fast")
+        if self.jobs is not None:
+            words += ["-j", str(self.jobs)]
+        return words
+
+
+def run_options(function: F) -> F:
+    """Add the options; the command takes them as `**options`, for `RunOptions.of`."""
+    for option in (
+        # Whoever starts a run in another process has to know how to find it.
+        click.option("--run-id", hidden=True),
+        click.option(
+            "--on-conflict",
+            type=click.Choice([one.value for one in OnConflict]),
+            default=OnConflict.WAIT.value,
+            show_default=True,
+            help="If another run is going on: wait for its end, skip this one, or fail.",
+        ),
+        click.option(
+            "-j",
+            "--jobs",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Run N steps at once, each in a process of its own.",
+        ),
+        click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
+    ):
+        function = option(function)
+    return function

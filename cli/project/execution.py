@@ -1,0 +1,102 @@
+"""Where a run's steps are carried out: in this process, or in processes of their own, as the command line and `[tool.partita]` say.
+
+`definitions_at` is what those processes call to have the same definitions.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+import io_managers
+from assets_core.execution.executors import InProcessExecutor
+from assets_core.execution.process_executor import LimitingExecutor, Loading, ProcessExecutor
+from assets_core.execution.worker import Worker
+from assets_core.model.errors import DefinitionError
+from assets_core.state.postgres_address import without_password
+from assets_core.telemetry.run_log import ASSET_LOGGER
+from cli.project import Project
+from cli.project.location import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from assets_core.authoring.definitions import Resolved
+from assets_core.execution.executors import Executor
+
+
+def make_executor(project: Project, jobs: int | None) -> Executor:
+    """The executor for a run with `-j jobs`, None if that was not said.
+
+    Raises DefinitionError for an asset in the memory of one process where several are asked for.
+    """
+    settings = project.settings
+    loading = loading_of(project)
+    if jobs is None and settings.executor == "in_process":
+        worker = Worker(project.resolved, logger_of)
+        return LimitingExecutor(InProcessExecutor(worker, lambda: datetime.now(UTC)), loading)
+    _require_shared(project.resolved)
+    return ProcessExecutor(jobs or settings.jobs or len(os.sched_getaffinity(0)), loading)
+
+
+def definitions_at(argument: str) -> Resolved:
+    """The definitions of the project that another process runs; `argument` is what `loading_of` wrote."""
+    # What steps will need is imported here, once for all of them.
+    for module in iter_modules(io_managers.__path__):
+        import_module(f"io_managers.{module.name}")
+    found = json.loads(argument)
+    location = Location(
+        root=Path(found["root"]),
+        module=found["module"],
+        file=None if found["file"] is None else Path(found["file"]),
+        pyproject=None if found["pyproject"] is None else Path(found["pyproject"]),
+        table=found["table"],
+    )
+    return Project(location, keeps_manifest=False).resolved
+
+
+def loading_of(project: Project) -> Loading:
+    """How another process loads the same project, and what it must find."""
+    location = project.location
+    argument = json.dumps(
+        {
+            "root": str(location.root),
+            "module": location.module,
+            "file": None if location.file is None else str(location.file),
+            "pyproject": None if location.pyproject is None else str(location.pyproject),
+            "table": _without_password(location.table),
+        },
+        default=str,
+    )
+    specs = project.resolved.graph.specs
+    versions = {key: spec.code_version for key, spec in specs.items()}
+    return Loading("cli.project.execution:definitions_at", argument, versions)
+
+
+def _without_password(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table as it may stand in a command line, which everybody on the machine can read. Steps don't look at the state."""
+    state = table.get("state")
+    shown = {"state": without_password(state)} if isinstance(state, str) else {}
+    return {**table, **shown}
+
+
+def _require_shared(resolved: Resolved) -> None:
+    from io_managers.memory import MemoryIOManager  # noqa: PLC0415 - only when processes are asked for
+
+    for key, spec in resolved.graph.specs.items():
+        if isinstance(resolved.outline.manager(key), MemoryIOManager):
+            raise DefinitionError(
+                f"asset {key!r} is kept in the memory of one process (io_manager {spec.io_manager!r}), and -j runs steps in others",
+                hint="leave -j out, or store it with a DuckDBIOManager or ParquetIOManager",
+            )
+
+
+def logger_of(asset: str) -> logging.Logger:
+    """What an asset's function logs with."""
+    return logging.getLogger(ASSET_LOGGER).getChild(asset)
