@@ -31,14 +31,18 @@ from assets_core.model.records import (
     RunRecord,
     RunStatus,
 )
-from assets_core.state.sqlite import Folding, SqliteStore
-from assets_core.state.sqlite_chunks import Fold, encode_pieces, write_fold
-from assets_core.state.sqlite_rows import instant_to_int
+from assets_core.state.sql_chunks import Fold, encode_pieces, write_fold
+from assets_core.state.sql_rows import instant_to_int
+from assets_core.state.sql_store import Folding
+from assets_core.state.sqlite import SqliteStore
+from assets_core.state.sqlite_cursor import SqliteCursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from assets_core.state.dialects import Cursor
 
     Ints = NDArray[np.int64]
 
@@ -93,7 +97,7 @@ def seed_state(path: Path, seeds: Sequence[Seed], *, with_log: bool = True) -> N
     connection = apsw.Connection(str(path))
     connection.pragma("synchronous", "off")  # a crash here costs a benchmark, not somebody's state
     with connection:
-        cursor = connection.cursor()
+        cursor = SqliteCursor(connection)
         epoch = cursor.execute("select epoch from seq_counter").get
         seq = 0
         states: list[tuple[int, PartitionColumns]] = []
@@ -136,9 +140,7 @@ def straight(ids: Ints, seq: int, code_id: int, deps_id: int) -> PartitionColumn
     )
 
 
-def write_states(
-    cursor: apsw.Cursor, states: Iterable[tuple[int, PartitionColumns]], seq: int
-) -> None:
+def write_states(cursor: Cursor, states: Iterable[tuple[int, PartitionColumns]], seq: int) -> None:
     """Write columns by asset id as chunks up to `seq`, in place of the chunks there are."""
     cursor.execute("delete from state_chunk")
     begin, version = cursor.execute("select seq, version from compaction").get
@@ -148,7 +150,7 @@ def write_states(
 
 
 def _ids_text(ids: Ints) -> str:
-    """Like `sqlite_rows.ids_to_text`, without an object per id."""
+    """Like `sql_rows.ids_to_text`, without an object per id."""
     ends = [*(np.flatnonzero(np.diff(ids) != 1) + 1).tolist(), len(ids)]
     starts = [0, *ends[:-1]]
     return ",".join(
@@ -166,7 +168,7 @@ def rewrite(
     connection = apsw.Connection(str(path))
     connection.pragma("synchronous", "off")
     with connection:
-        cursor = connection.cursor()
+        cursor = SqliteCursor(connection)
         states = [
             (_asset_id(cursor, seed.versions), change(snapshot.partitions[seed.versions.asset]))
             for seed in seeds

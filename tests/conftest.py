@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Before anything imports them: their assertions explain themselves like those of a test module.
 pytest.register_assert_rewrite(
@@ -25,3 +31,17 @@ settings.register_profile(
     "thorough", parent=settings.get_profile("default"), derandomize=False, max_examples=2000
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The address of a PostgreSQL server."""
+    with postgres.server() as address:
+        yield address
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The address of a state that does not exist yet."""
+    with postgres.fresh_schema(postgres_server) as url:
+        yield url

@@ -1,8 +1,8 @@
-"""One run at a time in a project: a lock file whose kernel lock is held for the whole of a run.
+"""One run at a time in a project: what such a lock must do, and the one for a state file, whose kernel lock is held for the whole of a run.
 
 The kernel frees the lock when its process ends, however it ends: that is how another command learns that a run recorded as running
 was left by a crash. What is written into the file is only for people; the kernel's lock alone decides. What a dead run left half
-done is put right by the runner, not here.
+done is put right by the runner, not here. The lock of a state in PostgreSQL is in `postgres_lock`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from assets_core.model.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from os import PathLike
     from types import TracebackType
 
@@ -32,13 +32,107 @@ _LONGEST_TEXT = 4096
 
 @dataclass(frozen=True, slots=True)
 class LockHolder:
-    """Who holds a project: process id and run id, as that process wrote them."""
+    """Who holds a project: process id, run id and machine, as that process wrote them. `host` is empty if only this machine can be meant."""
 
     process_id: int
     run_id: str
+    host: str = ""
+
+    @property
+    def place(self) -> str:
+        """The process, and its machine if that isn't evident.
+
+        >>> LockHolder(7, "run-1").place, LockHolder(7, "run-1", "node-3").place
+        ('process 7', 'process 7 on node-3')
+        """
+        return f"process {self.process_id}" + (f" on {self.host}" if self.host else "")
 
 
-class ProjectLock:
+OnWait = Callable[[LockHolder | None], None]
+"""Is told who is waited for; None if that is not known yet."""
+
+
+class RunLock(Protocol):
+    """The lock that lets one run at a time work on a state. It is free when its process has ended, however it ended."""
+
+    def acquire(
+        self, run_id: str, *, wait: bool | timedelta = False, on_wait: OnWait | None = None
+    ) -> Self:
+        """Take the lock in the name of this process and `run_id`; answers itself, to be used with `with`.
+
+        `wait` is True to wait for as long as it takes, or the longest time to wait. `on_wait` is called once when waiting begins
+        and again when the holder changes. Raises StoreError, naming the holder, if it is still held then, or if it can't be used.
+        """
+        ...
+
+    def release(self) -> None:
+        """Free the lock; freeing one that is not held is fine."""
+        ...
+
+    def is_held(self) -> bool:
+        """True while a living process, this one included, holds the lock. Creates nothing. Raises StoreError."""
+        ...
+
+    def holder(self) -> LockHolder | None:
+        """Who holds the lock; None if nobody does, or if the holder has not written its name yet."""
+        ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How a lock is waited for; the clock (seconds, monotonic) and sleeping (seconds) are for tests."""
+
+    poll: timedelta
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+
+    def wait(
+        self,
+        is_taken: Callable[[], bool],
+        holder: Callable[[], LockHolder | None],
+        longest: bool | timedelta,
+        on_wait: OnWait | None,
+    ) -> LockHolder | None:
+        """Try until it is taken and answer None, or, when `longest` is over, who is in the way; an unknown one has no run id."""
+        limit = timedelta(0) if isinstance(longest, bool) else longest
+        give_up_at = self.clock() + max(limit, _GRACE).total_seconds()
+        announced: list[LockHolder | None] = []
+        while not is_taken():
+            found = holder()
+            if longest is not True and self.clock() >= give_up_at:
+                return found or LockHolder(0, "")
+            if longest is not False and on_wait is not None and announced[-1:] != [found]:
+                announced.append(found)
+                on_wait(found)
+            self.sleep(self.poll.total_seconds())
+        return None
+
+
+def held_by(holder: LockHolder, lock: str) -> StoreError:
+    """What is told of a lock that stays held."""
+    if not holder.run_id:
+        return StoreError(
+            f"Another process holds {lock}.",
+            hint="Wait for it to end and run the command again.",
+        )
+    return StoreError(
+        f"Run {holder.run_id} is going on in this project, in {holder.place}.",
+        hint=f"Wait for it to end, or stop it: partita runs cancel {holder.run_id}",
+    )
+
+
+class ProjectLock(RunLock):
     """The lock on the file `path`, which is created when needed and never removed (a removed file could be locked twice).
 
     `clock` (seconds, monotonic) and `sleep` (seconds) are for tests.
@@ -57,21 +151,13 @@ class ProjectLock:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._path = Path(path)
-        self._clock = clock
-        self._sleep = sleep
+        self._patience = Patience(_POLL, clock, sleep)
         self._file: int | None = None
 
     def acquire(
-        self,
-        run_id: str,
-        *,
-        wait: bool | timedelta = False,
-        on_wait: Callable[[LockHolder | None], None] | None = None,
+        self, run_id: str, *, wait: bool | timedelta = False, on_wait: OnWait | None = None
     ) -> Self:
         """Take the lock and write this process and `run_id` into it; answers itself, to be used with `with`.
-
-        `wait` is True to wait for as long as it takes, or the longest time to wait. `on_wait` is called once when waiting begins
-        and again when the holder changes; it gets None if the holder is not known yet.
 
         Raises StoreError, naming the holder, if it is still held then; or if the file can't be used.
         """
@@ -92,23 +178,12 @@ class ProjectLock:
         self._file = file
         return self
 
-    def _wait_for(
-        self,
-        file: int,
-        wait: bool | timedelta,
-        on_wait: Callable[[LockHolder | None], None] | None,
-    ) -> None:
-        limit = timedelta(0) if isinstance(wait, bool) else wait
-        give_up_at = self._clock() + max(limit, _GRACE).total_seconds()
-        announced: list[LockHolder | None] = []
-        while not _try_lock(file, fcntl.LOCK_EX):
-            holder = _read_holder(file)
-            if wait is not True and self._clock() >= give_up_at:
-                raise self._held_by(holder)
-            if wait is not False and on_wait is not None and announced[-1:] != [holder]:
-                announced.append(holder)
-                on_wait(holder)
-            self._sleep(_POLL.total_seconds())
+    def _wait_for(self, file: int, wait: bool | timedelta, on_wait: OnWait | None) -> None:
+        other = self._patience.wait(
+            lambda: _try_lock(file, fcntl.LOCK_EX), lambda: _read_holder(file), wait, on_wait
+        )
+        if other is not None:
+            raise held_by(other, str(self._path))
 
     def release(self) -> None:
         """Free the lock; freeing one that is not held is fine."""
@@ -131,17 +206,6 @@ class ProjectLock:
         held, holder = self._probe()
         return holder if held else None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
-
     def _probe(self) -> tuple[bool, LockHolder | None]:
         if self._file is not None:
             return True, _read_holder(self._file)
@@ -163,17 +227,6 @@ class ProjectLock:
             return os.open(self._path, flags | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise self._unusable(error) from error
-
-    def _held_by(self, holder: LockHolder | None) -> StoreError:
-        if holder is None:
-            return StoreError(
-                f"Another process holds {self._path}.",
-                hint="Wait for it to end and run the command again.",
-            )
-        return StoreError(
-            f"Run {holder.run_id} is going on in this project, in process {holder.process_id}.",
-            hint=f"Wait for it to end, or stop it: partita runs cancel {holder.run_id}",
-        )
 
     def _unusable(self, error: OSError) -> StoreError:
         return StoreError(

@@ -3,7 +3,7 @@
 Migrations are only ever added: an older file is brought up to date when it is next opened, a newer one is refused. Each is one
 script of constant SQL and runs, with the new version number, in one transaction.
 
-Instants are INTEGER microseconds since 1970-01-01T00:00:00Z. Partition ids of a step are text, see `sqlite_rows.ids_to_text`.
+Instants are INTEGER microseconds since 1970-01-01T00:00:00Z. Partition ids of a step are text, see `sql_rows.ids_to_text`.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ create index materialization_by_partition on materialization (asset_id, partitio
 """
 
 _CHUNKS = """
--- Columns of partition state, a cache of the log up to compaction.seq: what `sqlite_chunks` describes. A chunk holds the asset's
--- partitions from first_id up to the first id of its next chunk; frame and residual are the bytes of `sqlite_codec`.
+-- Columns of partition state, a cache of the log up to compaction.seq: what `sql_chunks` describes. A chunk holds the asset's
+-- partitions from first_id up to the first id of its next chunk; frame and residual are the bytes of `chunk_codec`.
 create table state_chunk (
     asset_id integer not null references asset,
     first_id integer not null,

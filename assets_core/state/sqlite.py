@@ -1,78 +1,25 @@
 """The state store in one SQLite file, for one machine; the contract is `store.StateStore`.
 
-This module holds the class, partition keys, and when the log is folded into chunks; the log, chunks, runs, steps and
-what versions are made of are in `sqlite_log`, `sqlite_chunks`, `sqlite_runs`, `sqlite_steps` and `sqlite_versions`, locks and durability in `sqlite_connection`.
+What it does is in `sql_store` and the modules below it, its tables in `schema`, locks and durability in `sqlite_connection`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from assets_core.model.errors import StoreError
-from assets_core.state import sqlite_log, sqlite_runs, sqlite_steps, sqlite_versions
+from assets_core.state.sql_store import DEFAULT_FOLDING, Folding, SqlStore
 from assets_core.state.sqlite_connection import Database
-from assets_core.state.sqlite_rows import instant_to_int
-from assets_core.state.store import NO_PARTS, Compaction
-from partitions.errors import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
     from os import PathLike
-    from types import TracebackType
 
-    import apsw
-
-    from assets_core.model.checks import CheckOutcome
-    from assets_core.model.records import (
-        AssetVersions,
-        AttemptRecord,
-        ClaimedStep,
-        DataVersions,
-        PartitionHistory,
-        RecordAnswer,
-        RecordedVersion,
-        RunRecord,
-        RunStatus,
-        Settled,
-        StateSnapshot,
-        StepClaim,
-        StepDuration,
-        StepOutcome,
-        StepRecord,
-        VersionIds,
-        VersionParts,
-    )
-    from assets_core.state.sqlite_chunks import Fold
-    from assets_core.state.store import StateProblem
-    from partitions.definitions import KeyIds
-
-_KEY_IDS = "select space, key, id from partition_key where not removed order by space, id"
-_ADD_KEY = """
-insert into partition_key (space, id, key)
-values (?1, (select coalesce(max(id), 0) + 1 from partition_key where space = ?1), ?2)
-on conflict (space, key) do update set removed = 0"""
-_REMOVE_KEY = "update partition_key set removed = 1 where space = ? and key = ? and not removed"
+    from assets_core.state.locks import ProjectLock
 
 
-@dataclass(frozen=True, slots=True)
-class Folding:
-    """When the log is folded into chunks, of how many partitions, and how much at once.
-
-    `due`: log rows without a chunk after which the store folds by itself. `rows` and `chunks`: the most that one transaction folds
-    and touches, which bound its time whatever the log looks like.
-    """
-
-    partitions: int = 4_096
-    due: int = 20_000
-    rows: int = 100_000
-    chunks: int = 2_000
-
-
-class SqliteStore:
+class SqliteStore(SqlStore):
     """State in the file `path`, or in memory and gone with the object for ":memory:".
 
     Opens nothing before the first call, and creates the file (and its folder) with the first write. Threads of a process may
@@ -88,246 +35,16 @@ class SqliteStore:
         path: str | PathLike[str],
         *,
         busy_timeout: timedelta = timedelta(seconds=30),
-        folding: Folding = Folding(),
+        folding: Folding = DEFAULT_FOLDING,
     ) -> None:
         file = None if path == ":memory:" else Path(path)
-        self._folding = folding
-        self._database = Database(file, busy_timeout=busy_timeout)
+        super().__init__(Database(file, busy_timeout=busy_timeout), folding)
+        self._path = file
 
-    def __enter__(self) -> Self:
-        return self
+    def run_lock(self) -> ProjectLock:
+        """The lock of one run at a time on this state: a file beside it. Raises StoreError for a state in memory, which needs none."""
+        from assets_core.state.locks import ProjectLock  # noqa: PLC0415
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release everything; further calls raise StoreError."""
-        self._database.close()
-
-    def key_ids(self) -> KeyIds:
-        """Ids of all partition keys that are in use, per dictionary space, in the order of their ids."""
-        with self._database.read() as cursor:
-            return _read_keys(cursor)
-
-    def intern_keys(self, keys: Mapping[str, Sequence[str]]) -> KeyIds:
-        """Make sure that these keys have ids, then answer like `key_ids`; writes only if one has none. Ids start at 1."""
-        known = self.key_ids()
-        missing = [
-            (space, key)
-            for space, wanted in keys.items()
-            for key in wanted
-            if key not in known.get(space, {})
-        ]
-        if not missing:
-            return known
-        with self._database.write() as cursor:
-            cursor.executemany(_ADD_KEY, missing)
-            return _read_keys(cursor)
-
-    def remove_keys(self, space: str, keys: Sequence[str]) -> None:
-        """Take keys of a dynamic definition out of use. Raises StoreError for an unknown one; then none is removed."""
-        with self._database.write() as cursor:
-            known = _read_keys(cursor).get(space, {})
-            for key in keys:
-                cursor.execute(_REMOVE_KEY, (space, key))
-                if not cursor.connection.changes():
-                    near = nearest(key, known)
-                    raise StoreError(
-                        f"{space} has no partition key {key!r}; nothing was removed.",
-                        hint=f"Nearest: {', '.join(near)}" if near else None,
-                    )
-
-    def register(
-        self, assets: Iterable[AssetVersions], parts: Mapping[str, VersionParts] = NO_PARTS
-    ) -> Mapping[str, VersionIds]:
-        """Make sure that the versions are known, and answer their ids by asset key; writes only if something is new."""
-        wanted = list(assets)
-        with self._database.read() as cursor:
-            found = {asset.asset: sqlite_log.known_versions(cursor, asset)[1] for asset in wanted}
-            is_known = all(versions.code_id and versions.deps_id for versions in found.values())
-            if is_known and not sqlite_versions.undescribed(cursor, found, parts):
-                return found
-        with self._database.write() as cursor:
-            found = {asset.asset: sqlite_log.intern_versions(cursor, asset)[1] for asset in wanted}
-            sqlite_versions.describe(cursor, found, parts)
-        return found
-
-    def versions(self, ids: Iterable[int]) -> Mapping[int, RecordedVersion]:
-        """The versions of these ids with their parts; an unknown id is left out."""
-        with self._database.read() as cursor:
-            return sqlite_versions.read_versions(cursor, ids)
-
-    def snapshot(self, assets: Iterable[AssetVersions]) -> StateSnapshot:
-        """One consistent view of these assets; linear in their chunks and in the log since the last folding.
-
-        Columns are decoded each time they are looked at, and may be read-only views.
-        """
-        with self._database.read() as cursor:
-            return sqlite_log.read_snapshot(cursor, assets)
-
-    def tokens(self, asset: str, space: str) -> Mapping[int, str]:
-        """Commit token of the last success of each partition that published data."""
-        with self._database.read() as cursor:
-            return sqlite_log.read_tokens(cursor, asset, space)
-
-    def data_versions(
-        self, asset: str, space: str, partition_ids: Iterable[int]
-    ) -> Mapping[int, DataVersions]:
-        """Versions of the rows of these partitions, and of what they were made from."""
-        with self._database.read() as cursor:
-            return sqlite_log.read_data_versions(cursor, asset, space, partition_ids)
-
-    def history(self, asset: str, space: str, partition_id: int) -> PartitionHistory:
-        """What is recorded of one partition."""
-        with self._database.read() as cursor:
-            return sqlite_log.read_history(cursor, asset, space, partition_id)
-
-    def mark_current(
-        self, asset: AssetVersions, partition_ids: Sequence[int], now: datetime
-    ) -> None:
-        """Record existing successes as current. Raises StoreError for a partition without one; then none is marked."""
-        with self._database.write() as cursor:
-            sqlite_log.mark_partitions(cursor, asset, partition_ids, instant_to_int(now))
-        self._fold_if_due(now)
-
-    def spaces(self, asset: str) -> Mapping[str, int]:
-        """How many partitions are on record of an asset, by partition space; linear in the asset's log."""
-        with self._database.read() as cursor:
-            return sqlite_log.read_spaces(cursor, asset)
-
-    def restart(self, asset: str, now: datetime) -> int:
-        """Let the state of an asset begin anew. Raises StoreError while a step of a running run works on it."""
-        with self._database.write() as cursor:
-            return sqlite_log.restart_asset(cursor, asset, instant_to_int(now))
-
-    def start_run(self, run: RunRecord) -> None:
-        """Insert a run with status RUNNING, whatever its record says. Raises StoreError if the id is taken."""
-        with self._database.write() as cursor:
-            sqlite_runs.insert_run(cursor, run)
-
-    def finish_run(self, run_id: str, status: RunStatus, now: datetime) -> None:
-        """Set a run's final status. Raises StoreError if it has ended, or has a step that is still RUNNING."""
-        with self._database.write() as cursor:
-            sqlite_runs.end_run(cursor, run_id, status, instant_to_int(now))
-        self._fold_if_due(now)
-
-    def claim(self, run_id: str, claims: Sequence[StepClaim], now: datetime) -> list[ClaimedStep]:
-        """Start steps of a run, all or none.
-
-        Raises StoreError for an ended run, a used token, unregistered versions, or a partition that another RUNNING step of the
-        run has.
-        """
-        # Before anything is begun, so that a failure to fold (a full disk) is not mistaken for a failure of a step.
-        self._fold_if_due(now)
-        with self._database.write() as cursor:
-            return sqlite_steps.claim_steps(cursor, run_id, claims, instant_to_int(now))
-
-    def reclaim(self, step_id: int, token: str, now: datetime) -> ClaimedStep:
-        """Start the next attempt of a step whose last one failed. Raises StoreError for any other step, or a used token."""
-        with self._database.write() as cursor:
-            return sqlite_steps.claim_again(cursor, step_id, token, instant_to_int(now))
-
-    def record(self, outcomes: Sequence[StepOutcome], now: datetime) -> list[RecordAnswer]:
-        """Write outcomes in one transaction, one answer each; durable when this returns.
-
-        Raises StoreError, and writes nothing at all, for a receipt of a partition that its step did not claim.
-        """
-        with self._database.write() as cursor:
-            return sqlite_steps.record_outcomes(cursor, outcomes, instant_to_int(now))
-
-    def settle(self, run_id: str, settled: Sequence[Settled], now: datetime) -> None:
-        """Write steps that ended without being claimed."""
-        with self._database.write() as cursor:
-            sqlite_steps.settle_steps(cursor, run_id, settled, instant_to_int(now))
-
-    def run(self, run_id: str) -> RunRecord | None:
-        """One run, or None."""
-        with self._database.read() as cursor:
-            return sqlite_runs.read_run(cursor, run_id)
-
-    def runs(self, limit: int = 50) -> list[RunRecord]:
-        """The latest runs, newest first, without their plans."""
-        with self._database.read() as cursor:
-            return sqlite_runs.read_runs(cursor, limit)
-
-    def steps(self, run_id: str, *, asset: str | None = None) -> list[StepRecord]:
-        """All steps of a run in the order they were written; none for an unknown run."""
-        with self._database.read() as cursor:
-            return sqlite_runs.read_steps(cursor, run_id, asset)
-
-    def attempts(self, run_id: str) -> list[AttemptRecord]:
-        """All failed attempts of a run, final ones included, in order."""
-        with self._database.read() as cursor:
-            return sqlite_runs.read_attempts(cursor, run_id)
-
-    def checks(self, run_id: str) -> list[tuple[int, CheckOutcome]]:
-        """All check outcomes of a run with their step ids, in order."""
-        with self._database.read() as cursor:
-            return sqlite_runs.read_checks(cursor, run_id)
-
-    def durations(self, asset: str, space: str, limit: int = 100) -> list[StepDuration]:
-        """What the latest succeeded steps of an asset took, newest first; none for an asset that the store has not seen."""
-        with self._database.read() as cursor:
-            return sqlite_runs.read_durations(cursor, asset, space, limit)
-
-    def unfinished_runs(self) -> list[RunRecord]:
-        """Runs with status RUNNING, oldest first, with their plans."""
-        with self._database.read() as cursor:
-            return sqlite_runs.read_unfinished(cursor)
-
-    def compact(self, now: datetime, *, rebuild: bool = False) -> Compaction:
-        """Fold all that is in the log now into chunks; with `rebuild`, after dropping those that are there."""
-        from assets_core.state import sqlite_chunks  # noqa: PLC0415 - loads numpy
-
-        with self._database.read() as cursor:
-            goal = sqlite_log.committed_seq(cursor)
-        if rebuild and goal:
-            with self._database.write() as cursor:
-                sqlite_chunks.forget_chunks(cursor)
-        rows = chunks = 0
-        while True:
-            with self._database.read() as cursor:
-                fold = sqlite_chunks.prepare_fold(cursor, self._folding)
-            # What others record meanwhile is left for the next time: they could go on for ever.
-            if fold is None or fold.begin >= goal:
-                return Compaction(rows, chunks)
-            done = self._write_fold(fold, now)
-            if done is not None:
-                rows, chunks = rows + done.rows, chunks + done.chunks
-
-    def _fold_if_due(self, now: datetime) -> None:
-        """Fold one stretch of the log if there is much of it; a longer one is folded a stretch at a time."""
-        with self._database.read() as cursor:
-            if sqlite_log.backlog(cursor) < self._folding.due:
-                return
-            from assets_core.state import sqlite_chunks  # noqa: PLC0415 - loads numpy
-
-            fold = sqlite_chunks.prepare_fold(cursor, self._folding)
-        if fold is not None:
-            # If another process folded meanwhile, that is just as good.
-            self._write_fold(fold, now)
-
-    def _write_fold(self, fold: Fold, now: datetime) -> Compaction | None:
-        from assets_core.state import sqlite_chunks  # noqa: PLC0415 - loads numpy
-
-        with self._database.write() as cursor:
-            return sqlite_chunks.write_fold(cursor, fold, instant_to_int(now))
-
-    def verify(self) -> list[StateProblem]:
-        """Everything that is wrong with the state; reads the whole log."""
-        from assets_core.state import sqlite_verify  # noqa: PLC0415 - loads numpy
-
-        with self._database.read() as cursor:
-            return sqlite_verify.find_problems(cursor)
-
-
-def _read_keys(cursor: apsw.Cursor) -> dict[str, dict[str, int]]:
-    spaces: dict[str, dict[str, int]] = {}
-    for space, key, key_id in cursor.execute(_KEY_IDS):
-        spaces.setdefault(space, {})[key] = key_id
-    return spaces
+        if self._path is None:
+            raise StoreError("A state in memory has no lock: no other process can use it.")
+        return ProjectLock(self._path.with_name("run.lock"))

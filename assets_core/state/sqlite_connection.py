@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from assets_core.state.dialects import Cursor
+    from assets_core.state.sqlite_cursor import SqliteCursor
+
 _CACHE_KIBIBYTES = (
     65_536  # grows only as pages are read; loading the state of many assets walks the whole log
 )
@@ -63,11 +66,11 @@ class Database:
         self._closed = False
 
     @contextmanager
-    def read(self) -> Iterator[apsw.Cursor]:
+    def read(self) -> Iterator[Cursor]:
         """A transaction that sees one commit and writes nothing. Raises StoreError."""
         with self._mutex, _in_users_words(self.path):
             connection = self._connection_for_reading()
-            cursor = connection.cursor()
+            cursor = _cursor(connection)
             cursor.execute("begin")
             try:
                 yield cursor
@@ -75,7 +78,7 @@ class Database:
                 _roll_back(connection, cursor)
 
     @contextmanager
-    def write(self) -> Iterator[apsw.Cursor]:
+    def write(self) -> Iterator[Cursor]:
         """A transaction that is durable when the block ends, and undone if the block raises. Raises StoreError."""
         with self._mutex, _in_users_words(self.path):
             connection = self._open()
@@ -83,7 +86,7 @@ class Database:
                 self._refuse_if_replaced()
                 # One cursor for all: a write whose RETURNING rows were not read to the end would forbid the commit, and the
                 # next statement on the same cursor finishes it.
-                cursor = connection.cursor()
+                cursor = _cursor(connection)
                 cursor.execute("begin immediate")
                 try:
                     yield cursor
@@ -185,6 +188,12 @@ class Database:
                 f"The state file {self.path} was removed or replaced while it was in use; nothing more is recorded.",
                 hint="Run the command again; it opens the file that is there now.",
             )
+
+
+def _cursor(connection: apsw.Connection) -> SqliteCursor:
+    from assets_core.state.sqlite_cursor import SqliteCursor  # noqa: PLC0415 - loads apsw
+
+    return SqliteCursor(connection)
 
 
 def _roll_back(connection: apsw.Connection, cursor: apsw.Cursor) -> None:

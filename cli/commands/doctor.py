@@ -98,12 +98,15 @@ def _hidden(project: Project) -> Iterator[Finding]:
 
 
 def _state(project: Project) -> Iterator[Finding]:
-    path = project.location.state_path
+    path = project.location.state
+    if isinstance(path, str):
+        yield _server(path)
+        return
     if not path.exists():
         yield Finding("state", Health.FINE, f"{path} is not there yet; the first run makes it")
         return
     project.store.key_ids()  # refuses a file that is no state file, or a newer Partita's
-    damage = project.state_damage()
+    damage = project.state_damage(path)
     if damage:
         yield Finding(
             "state",
@@ -124,12 +127,27 @@ def _state(project: Project) -> Iterator[Finding]:
     yield Finding("state", Health.FINE, f"{path} is sound ({path.stat().st_size / 1024:,.0f} KiB)")
 
 
+def _server(address: str) -> Finding:
+    from assets_core.state.postgres import PostgresStore  # noqa: PLC0415 - only where the state is there
+
+    with PostgresStore(address) as store:
+        server = store.server()
+    where = f"PostgreSQL {server.version}, {server.place}"
+    if not server.may_write:
+        told = f"{where}: {server.user} may not write there"
+        return Finding("state", Health.PROBLEM, told, server.grant)
+    if not server.holds_state:
+        told = f"{where}: no state yet; the first run makes it"
+        return Finding("state", Health.FINE, told)
+    return Finding("state", Health.FINE, f"{where}: answers, and may be written")
+
+
 def _runs(project: Project) -> Iterator[Finding]:
     unfinished = project.store.unfinished_runs()
     holder = project.lock.holder()
     for run in unfinished:
         if project.lock.is_held():
-            who = f"process {holder.process_id}" if holder is not None else "a live process"
+            who = holder.place if holder is not None else "a live process"
             yield Finding("runs", Health.FINE, f"run {run.id} is going on in {who}")
         else:
             yield Finding(

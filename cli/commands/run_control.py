@@ -160,7 +160,7 @@ def _require_this_machine(record: RunRecord, holder: LockHolder) -> None:
 
     from assets_core.model.errors import SelectionError  # noqa: PLC0415
 
-    host = getattr(holder, "host", "")
+    host = holder.host
     if host and host != socket.gethostname():
         raise SelectionError(
             f"run {record.id} is going on in process {holder.process_id} on {host}, and can be stopped only from there",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,9 +19,11 @@ from cli.commands.options import (
     open_project,
 )
 from cli.render.errors import EXIT_DONE, EXIT_FAILED
+from cli.render.runs import waiting_line
 from cli.render.state_file import (
     Restart,
     compacted_report,
+    migrated_report,
     restart_lines,
     restart_report,
     verified_report,
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
 @click.group("state", cls=PartitaGroup)
 def command() -> None:
-    """Verify and compact the state, or let that of an asset begin anew."""
+    """Verify, compact or move the state, or let that of an asset begin anew."""
 
 
 @command.command("verify")
@@ -59,6 +63,43 @@ def compact(settings: Settings, *, rebuild: bool) -> int:
     printer = settings.printer()
     done = open_project(settings).store.compact(datetime.now(UTC), rebuild=rebuild)
     printer.report(compacted_report(done.rows, done.chunks))
+    return EXIT_DONE
+
+
+@command.command("migrate")
+@click.option(
+    "--to",
+    "target",
+    metavar="ADDRESS|FILE",
+    required=True,
+    help="A PostgreSQL address, or a state file.",
+)
+@click.pass_obj
+def migrate(settings: Settings, target: str) -> int:
+    """Copy the state to PostgreSQL, or from there to a file.
+
+    The target must be empty. It gets everything in one transaction, or nothing; the old state is left as it is. Waits for a run that
+    is going on. Afterwards `state` in pyproject.toml is to be changed: the command says to what.
+    """
+    from cli.project import open_store  # noqa: PLC0415
+    from cli.project.location import make_state_folder, place_of_state, setting_of  # noqa: PLC0415
+
+    printer = settings.printer()
+    project = open_project(settings)
+    place = place_of_state(target, Path.cwd())
+    if isinstance(place, Path):
+        place = Path(os.path.normpath(place))  # as it is to stand in pyproject.toml
+    make_state_folder(project.location.folder)
+    with (
+        project.lock.acquire(
+            "state migrate", wait=True, on_wait=lambda holder: printer.note(waiting_line(holder))
+        ),
+        open_store(place) as store,
+    ):
+        counts = project.store.copy_to(store)
+    location = project.location
+    folders = (str(location.folder), str(location.folder_beside(place)))
+    printer.report(migrated_report(counts, setting_of(target, place, location.root), *folders))
     return EXIT_DONE
 
 
@@ -112,7 +153,7 @@ def _carry_out(project: Project, printer: Printer, asset: str) -> None:
     """Rows first, then the state: cut off in between, the rows count as lost, and the same command does the rest."""
     from assets_core.execution.recovery import recover  # noqa: PLC0415 - loads numpy
     from cli.project.location import make_state_folder  # noqa: PLC0415
-    from cli.render.runs import recovered_line, waiting_line  # noqa: PLC0415
+    from cli.render.runs import recovered_line  # noqa: PLC0415
 
     make_state_folder(project.location.folder)
     with project.lock.acquire(

@@ -4,7 +4,8 @@ Decided here: where a project is looked for, what its folder holds, and what is 
 definition may say (`authoring`), what is printed (`render`).
 
 A project's state lives in one folder, `.partita/` unless `state` in `[tool.partita]` says otherwise: `state.db`, `run.lock`, `runs/`,
-`manifest.json`, and `data.duckdb` for assets whose project names no IO manager.
+`manifest.json`, and `data.duckdb` for assets whose project names no IO manager. If `state` is an address of PostgreSQL, state and lock are
+there, and the rest stays in `.partita/`.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from assets_core.model.io_manager import IOManager
     from assets_core.model.specs import PartitionBy, RetryPolicy
     from assets_core.planning.staleness import Facts
-    from assets_core.state.locks import ProjectLock
+    from assets_core.state.locks import RunLock
     from assets_core.state.manifest import Manifest, Watch
-    from assets_core.state.sqlite import SqliteStore
+    from assets_core.state.sql_store import SqlStore
     from assets_core.telemetry.run_log import RunLogs
     from cli.project.location import Location
     from cli.project.settings import Settings
@@ -121,21 +122,19 @@ class Project:
         return self.location.folder / "manifest.json"
 
     @cached_property
-    def store(self) -> SqliteStore:
+    def store(self) -> SqlStore:
         """The state store; it opens nothing before it is used."""
-        from assets_core.state.sqlite import SqliteStore  # noqa: PLC0415 - loads apsw
-
         # A `state` that is no text must be an error, not the default. A manifest that holds was made of settings that were checked.
         if self._kept_manifest is None:
             _ = self.settings
-        return SqliteStore(self.location.state_path)
+        return open_store(self.location.state)
 
-    def state_damage(self) -> list[str]:
+    def state_damage(self, path: Path) -> list[str]:
         """What SQLite's own check finds wrong with the state file, worst first; empty for a sound one. Reads the whole file."""
         import apsw  # noqa: PLC0415 - only `doctor` asks
 
         connection = apsw.Connection(
-            f"file:{quote(str(self.location.state_path))}?mode=ro",
+            f"file:{quote(str(path))}?mode=ro",
             flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
         )
         try:
@@ -147,11 +146,9 @@ class Project:
         return [] if answers == ["ok"] else answers
 
     @cached_property
-    def lock(self) -> ProjectLock:
+    def lock(self) -> RunLock:
         """The lock that lets one run at a time work on this state."""
-        from assets_core.state.locks import ProjectLock  # noqa: PLC0415
-
-        return ProjectLock(self.location.folder / "run.lock")
+        return self.store.run_lock()
 
     @cached_property
     def logs(self) -> RunLogs:
@@ -187,6 +184,17 @@ class Project:
             manifests.write_manifest(
                 self.manifest_path, made, fingerprint, _versions(), packed(resolved.outline)
             )
+
+
+def open_store(state: Path | str) -> SqlStore:
+    """The store of a state file, or of an address of PostgreSQL; it opens nothing before it is used."""
+    if isinstance(state, str):
+        from assets_core.state.postgres import PostgresStore  # noqa: PLC0415
+
+        return PostgresStore(state)
+    from assets_core.state.sqlite import SqliteStore  # noqa: PLC0415 - loads apsw
+
+    return SqliteStore(state)
 
 
 def _versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from assets_core.model.errors import ProjectError
+from assets_core.state.postgres_address import expand_variables, is_address, without_password
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,15 +38,45 @@ class Location:
         return f"module {self.module}" if self.module is not None else f"file {self.file}"
 
     @property
-    def state_path(self) -> Path:
-        """The state file. Its folder holds everything else of Partita's as well."""
-        state = self.table.get("state", DEFAULT_STATE)
-        return self.root / (state if isinstance(state, str) else DEFAULT_STATE)
+    def state(self) -> Path | str:
+        """The state file, or the address of a state in PostgreSQL.
+
+        Raises ProjectError for an address of something else, and for an environment variable that is not set.
+        """
+        written = self.table.get("state", DEFAULT_STATE)
+        return place_of_state(written if isinstance(written, str) else DEFAULT_STATE, self.root)
 
     @property
     def folder(self) -> Path:
-        """The folder of the state file."""
-        return self.state_path.parent
+        """The folder of the state file, or the usual one: it holds all else of Partita's that is of this machine."""
+        return self.folder_beside(self.state)
+
+    def folder_beside(self, state: Path | str) -> Path:
+        """What `folder` is for a state that is there."""
+        return (self.root / DEFAULT_STATE if isinstance(state, str) else state).parent
+
+
+def place_of_state(written: str, folder: Path) -> Path | str:
+    """The state file, relative to `folder`, or the address of a state in PostgreSQL, with variables of the environment put in.
+
+    Raises ProjectError for an address of something else, and for a variable that is not set.
+    """
+    state = expand_variables(written)
+    if is_address(state):
+        return state
+    if "://" in state:
+        raise ProjectError(
+            f"{without_password(state)} is an address, and not PostgreSQL's: a state can't be there",
+            hint='name a file, such as ".partita/state.db", or "postgresql://HOST/DATABASE"',
+        )
+    return folder / state
+
+
+def setting_of(written: str, place: Path | str, root: Path) -> str:
+    """What `state` in `[tool.partita]` is to be for a place that was written so: no password, and a path below the root from there."""
+    if isinstance(place, str):
+        return without_password(written, "${PGPASSWORD}")
+    return str(place.relative_to(root) if place.is_relative_to(root) else place)
 
 
 def find_location(cwd: Path, *, module: str | None = None, file: str | None = None) -> Location:

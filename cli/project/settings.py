@@ -32,11 +32,6 @@ def checked_settings(location: Location) -> Settings:
         settings = Settings.model_validate(dict(location.table))
     except ValidationError as error:
         raise _told(location, error) from error
-    if "://" in settings.state:
-        raise ProjectError(
-            f"{location.pyproject}: `state` in [tool.partita] is an address, {settings.state}",
-            hint='name a file, such as state = ".partita/state.db"',
-        )
     return settings
 
 

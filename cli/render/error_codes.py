@@ -138,9 +138,11 @@ ERROR_ENTRIES: Final = (
         "store",
         "The state store can't be used",
         "The state file can't be opened, read or written: the folder is read-only, the disk is full, the file is damaged or is no state file, "
-        "or a newer Partita wrote it. The data of your assets is not touched.",
+        "or a newer Partita wrote it. Or, of a state in PostgreSQL: the server does not answer, does not let the user in, has no such database, "
+        "was lost in the middle of a transaction, or is older than PostgreSQL 14; or the library for it is not installed. The data of your assets is not touched.",
         "The message says which. `partita doctor` checks the file. A newer state file needs the newer Partita. A damaged one can be moved "
-        "away: Partita starts with an empty state, all is stale once, and the tables are written again in place.",
+        "away: Partita starts with an empty state, all is stale once, and the tables are written again in place. Of a server the message "
+        "names database, host, port and schema, and the hint what to type; `docs/postgres.md` tells how an address is written.",
     ),
     ErrorEntry(
         "io-manager",

@@ -270,9 +270,5 @@ def detached_report(run_id: str, process: int, *, waits_for: str | None) -> Repo
 
 def waiting_line(holder: LockHolder | None) -> str:
     """What is said while another process works on the project."""
-    who = (
-        "another process"
-        if holder is None
-        else f"run {holder.run_id} (process {holder.process_id})"
-    )
+    who = "another process" if holder is None else f"run {holder.run_id} ({holder.place})"
     return f"waiting for {who}, which works on this project, to finish"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,6 +52,35 @@ def compacted_report(rows: int, chunks: int) -> Report:
     told = f"folded {counted(rows, 'log row')} into {counted(chunks, 'chunk')}"
     return Report(
         "state compact", record, [record], [line(told if rows or chunks else "nothing to fold")]
+    )
+
+
+def migrated_report(counts: Mapping[str, int], setting: str, old: str, new: str) -> Report:
+    """The report of `partita state migrate`; `setting` is what `state` is to be from now on.
+
+    `old` and `new` are the folders of what is kept beside a state.
+    """
+    record = {"state": setting, "rows": sum(counts.values()), "tables": dict(counts)}
+    told = f"copied {counted(counts['run'], 'run')}, {counted(counts['step'], 'step')} and {counted(counts['materialization'], 'log row')}; all verified"
+    return Report(
+        "state migrate",
+        record,
+        [{"table": table, "rows": count} for table, count in counts.items()],
+        [
+            line(told),
+            line("now put this into pyproject.toml, below [tool.partita]:"),
+            line(Span(f"    state = {json.dumps(setting)}", Style.BOLD)),
+            *(
+                [
+                    line(
+                        f"and move what else is in {old} to {new}: logs, and rows of assets without an IO manager"
+                    )
+                ]
+                if old != new
+                else []
+            ),
+            line(Span("the old state was left as it is", Style.DIM)),
+        ],
     )
 
 

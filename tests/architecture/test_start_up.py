@@ -17,6 +17,7 @@ HEAVY = {
     "opentelemetry",
     "pandas",
     "polars",
+    "psycopg",
     "pyarrow",
     "pydantic",
     "rich",

@@ -479,7 +479,9 @@ class FailureSuite:
     def test_words_that_are_not_unicode_are_kept_escaped(self, store: StateStore) -> None:
         session = Session(store)
         session.fail(session.claim(1), final=True, message="can't read caf\udce9\0.csv")
-        assert store.steps("run-1")[0].message == "can't read caf\\udce9\0.csv"
+        # Not every database can hold the character NUL: it, too, may become its escape.
+        kept = store.steps("run-1")[0].message.replace("\0", "\\x00")
+        assert kept == "can't read caf\\udce9\\x00.csv"
 
 
 class FenceSuite:

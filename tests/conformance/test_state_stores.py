@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import pytest
 
-from assets_core.state.sqlite import Folding, SqliteStore
+from assets_core.state.postgres import PostgresStore
+from assets_core.state.sql_store import Folding
+from assets_core.state.sqlite import SqliteStore
+from tests import postgres
 from tests.conformance.state_store_suite import StateStoreSuite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from assets_core.state.store import StateStore
@@ -44,6 +47,23 @@ class TestSqliteThatFoldsAllTheTime(StateStoreSuite):
             assert_laws(path)
 
 
+class TestPostgres(StateStoreSuite):
+    @pytest.fixture
+    def store(self, postgres_url: str) -> Iterator[StateStore]:
+        with PostgresStore(postgres_url) as store:
+            yield store
+        assert_laws_in_postgres(postgres_url)
+
+
+class TestPostgresThatFoldsAllTheTime(StateStoreSuite):
+    @pytest.fixture
+    def store(self, postgres_url: str) -> Iterator[StateStore]:
+        folding = Folding(partitions=3, due=1, rows=7, chunks=2)
+        with PostgresStore(postgres_url, folding=folding) as store:
+            yield store
+        assert_laws_in_postgres(postgres_url)
+
+
 def assert_laws(path: Path) -> None:
     """What is true of the file after any test."""
     with SqliteStore(path) as store:
@@ -52,16 +72,27 @@ def assert_laws(path: Path) -> None:
     try:
         assert connection.execute("pragma integrity_check").get == "ok"
         assert connection.execute("pragma foreign_key_check").fetchall() == []
-        counter, highest, rows = connection.execute(
-            "select (select seq from seq_counter), coalesce(max(seq), 0), count(*) from materialization"
-        ).get
-        restarts = connection.execute(
-            "select distinct restarted_seq from asset where restarted_seq is not null"
-        ).fetchall()
-        assert counter == max([highest, *(seq for (seq,) in restarts)]) == rows + len(restarts)
-        unexplained = """
-            select step.id from step where status = 'succeeded'
-            and not exists (select 1 from materialization where step_id = step.id)"""
-        assert connection.execute(unexplained).fetchall() == []
+        assert_counted(lambda statement: connection.execute(statement).fetchall())
     finally:
         connection.close()
+
+
+def assert_laws_in_postgres(url: str) -> None:
+    """What is true of the schema after any test."""
+    with PostgresStore(url) as store:
+        assert store.verify() == []
+        if store.server().holds_state:
+            assert_counted(lambda statement: postgres.execute(url, statement))
+
+
+def assert_counted(ask: Callable[[str], list[tuple[Any, ...]]]) -> None:
+    """The counter stands at what was logged, and no success is without its row."""
+    [(counter, highest, rows)] = ask(
+        "select (select seq from seq_counter), coalesce(max(seq), 0), count(*) from materialization"
+    )
+    restarts = ask("select distinct restarted_seq from asset where restarted_seq is not null")
+    assert counter == max([highest, *(seq for (seq,) in restarts)]) == rows + len(restarts)
+    unexplained = """
+        select step.id from step where status = 'succeeded'
+        and not exists (select 1 from materialization where step_id = step.id)"""
+    assert ask(unexplained) == []

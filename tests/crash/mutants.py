@@ -124,31 +124,31 @@ def _keep_what_dead_attempts_staged() -> None:
 
 
 def _let_any_epoch_end_a_step() -> None:
-    from assets_core.state import sqlite_steps
+    from assets_core.state import sql_steps
 
-    sqlite_steps._END_STEP = sqlite_steps._END_STEP.replace("and epoch = ?2 ", "and ?2 > 0 ")
+    sql_steps._END_STEP = sql_steps._END_STEP.replace("and epoch = ?2 ", "and ?2 > 0 ")
 
 
 def _read_the_counter_when_recording() -> None:
-    from assets_core.state import sqlite_log
+    from assets_core.state import sql_log
 
-    original = sqlite_log.LogWriter.success
+    original = sql_log.LogWriter.success
 
     def late(self: Any, step_id: int, step: Any, *rest: Any) -> Any:
         asset_id, partitions, token, _, *versions = step
         return original(self, step_id, (asset_id, partitions, token, self.seq, *versions), *rest)
 
-    sqlite_log.LogWriter.success = late  # type: ignore[method-assign]
+    sql_log.LogWriter.success = late  # type: ignore[method-assign]
 
 
 def _call_changed_rows_unchanged() -> None:
-    from assets_core.state import sqlite_log
+    from assets_core.state import sql_log
 
     def kept(self: Any, place: tuple[int, int], _receipt: Any) -> int:
-        last = self._cursor.execute(sqlite_log._LAST_DATA, place).fetchone()
+        last = self._cursor.execute(sql_log._LAST_DATA, place).fetchone()
         return self.seq if last is None else last[1]
 
-    sqlite_log.LogWriter._data_seq = kept  # type: ignore[method-assign]
+    sql_log.LogWriter._data_seq = kept  # type: ignore[method-assign]
 
 
 def _forget_to_sync_a_staged_file() -> None:
@@ -168,6 +168,19 @@ def _forget_to_sync_the_folder() -> None:
     from io_managers import parquet_writes
 
     parquet_writes.os = _WithoutSync()  # type: ignore[assignment]
+
+
+def _in_postgres_let_writers_not_take_turns() -> None:
+    from assets_core.state import postgres_connection
+
+    statement = postgres_connection._LOCK_COUNTER.replace(" for update", "")
+    postgres_connection._LOCK_COUNTER = statement  # type: ignore[misc]
+
+
+def _in_postgres_believe_that_a_lost_commit_took_place() -> None:
+    from assets_core.state.postgres_connection import Database
+
+    Database._took_place = lambda _self: True  # type: ignore[method-assign]
 
 
 FAILPOINTS = "tests/crash/test_failpoints.py::test_a_kill_at_a_failpoint_loses_and_doubles_nothing"
@@ -210,6 +223,14 @@ MUTANTS = {
     ),
     "read the counter when recording": Mutant(
         _read_the_counter_when_recording, ("tests/integration/test_two_runs.py",)
+    ),
+    "in PostgreSQL, let writers not take turns": Mutant(
+        _in_postgres_let_writers_not_take_turns,
+        ("tests/unit/assets_core/test_postgres.py", "-k", "turn"),
+    ),
+    "in PostgreSQL, believe that a lost commit took place": Mutant(
+        _in_postgres_believe_that_a_lost_commit_took_place,
+        ("tests/unit/assets_core/test_postgres.py", "-k", "commit"),
     ),
     "call changed rows unchanged": Mutant(_call_changed_rows_unchanged, (SIMULATOR,)),
     "forget to sync a staged file": Mutant(

@@ -1,6 +1,6 @@
 """A process that records in a loop until it is killed or done, and says on its output what the store acknowledged.
 
-Run as `python -m tests.crash.state_store_writer FILE NAME TRANSACTIONS [DUE]`; one JSON line per acknowledged transaction. With DUE,
+Run as `python -m tests.crash.state_store_writer FILE-OR-ADDRESS NAME TRANSACTIONS [DUE]`; one JSON line per acknowledged transaction. With DUE,
 the log is folded into small chunks whenever so many rows are not.
 """
 
@@ -21,7 +21,10 @@ from assets_core.model.records import (
     StepClaim,
     StepSucceeded,
 )
-from assets_core.state.sqlite import Folding, SqliteStore
+from assets_core.state.postgres import PostgresStore
+from assets_core.state.postgres_address import is_address
+from assets_core.state.sql_store import DEFAULT_FOLDING, Folding, SqlStore
+from assets_core.state.sqlite import SqliteStore
 
 NOW = datetime(2025, 3, 1, tzinfo=UTC)
 SPACE = "day|UTC|+00:00"
@@ -29,8 +32,8 @@ SPACE = "day|UTC|+00:00"
 
 def main(path: str, name: str, transactions: int, due: int | None = None) -> None:
     """Claim five steps of two partitions each in one transaction, record them in the next, and tell."""
-    folding = Folding() if due is None else Folding(partitions=3, due=due, rows=17, chunks=3)
-    store = SqliteStore(path, folding=folding)
+    folding = DEFAULT_FOLDING if due is None else Folding(partitions=3, due=due, rows=17, chunks=3)
+    store = open_store(path, folding)
     store.start_run(RunRecord(name, RunKind.BACKFILL, name, "", "{}", RunStatus.RUNNING, NOW))
     versions = store.register([AssetVersions(name, SPACE, "code", "deps")])[name]
     say({"started": os.getpid()})
@@ -64,6 +67,11 @@ def main(path: str, name: str, transactions: int, due: int | None = None) -> Non
             }
         )
     store.close()
+
+
+def open_store(place: str, folding: Folding = DEFAULT_FOLDING) -> SqlStore:
+    """The store at a file or an address."""
+    return (PostgresStore if is_address(place) else SqliteStore)(place, folding=folding)
 
 
 def say(content: dict[str, object]) -> None:

@@ -141,6 +141,20 @@ class Shop:
             assert answer.code == code, f"{arguments}: {answer.code}\n{answer.out}\n{answer.err}"
         return answer
 
+    def run_python(self, code: str, *arguments: str) -> Answer:
+        """Run code instead of the command."""
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code, *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             self.command(*arguments),

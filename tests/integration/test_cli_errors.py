@@ -168,7 +168,10 @@ def test_a_module_that_hides_ours_is_refused(shop: Shop, name: str) -> None:
     [
         ('definition = "assets"', ["`definition`", "did you mean definitions?"]),
         ("definitions = 3", ["`definitions`", "string"]),
-        ('state = "postgresql://db/partita"', ["is an address"]),
+        (
+            'state = "mysql://ann:secret@db/partita"',
+            ["is an address", "mysql://ann:***@db/partita"],
+        ),
         ("config = 3", ["`config`"]),
     ],
 )

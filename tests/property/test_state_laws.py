@@ -36,10 +36,15 @@ from assets_core.model.records import (
     StepStatus,
     StepSucceeded,
 )
-from assets_core.state.sqlite import Folding, SqliteStore
+from assets_core.state.postgres import PostgresStore
+from assets_core.state.sql_store import Folding
+from assets_core.state.sqlite import SqliteStore
+from tests import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from assets_core.state.sql_store import SqlStore
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 ASSETS = ("orders", "trends")
@@ -163,7 +168,7 @@ class Model:
 class History:
     """Two runs over two assets; processes that lost their claim still write now and then."""
 
-    def __init__(self, seed: int, store: SqliteStore) -> None:
+    def __init__(self, seed: int, store: SqlStore) -> None:
         self.random = Random(seed)  # noqa: S311 -- a test's dice
         self.store = store
         self.model = Model()
@@ -421,6 +426,32 @@ def test_when_and_how_the_log_is_folded_makes_no_difference(  # noqa: PLR0917
 ) -> None:
     folding = Folding(partitions=partitions, due=due, rows=rows, chunks=chunks)
     with SqliteStore(":memory:", folding=folding) as store:
+        history = History(seed, store)
+        for _ in range(length):
+            history.advance(compacting=True)
+            history.compare()
+        assert store.verify() == []
+
+
+@settings(max_examples=10)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    length=st.integers(1, 60),
+    folding=st.builds(
+        Folding,
+        partitions=st.integers(1, 8),
+        rows=st.integers(1, 12),
+        chunks=st.integers(1, 4),
+        due=st.integers(1, 20),
+    ),
+)
+def test_in_postgres_any_history_leaves_what_a_plain_model_says_however_it_is_folded(
+    postgres_server: str, seed: int, length: int, folding: Folding
+) -> None:
+    with (
+        postgres.fresh_schema(postgres_server) as url,
+        PostgresStore(url, folding=folding) as store,
+    ):
         history = History(seed, store)
         for _ in range(length):
             history.advance(compacting=True)

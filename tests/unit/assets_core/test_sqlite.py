@@ -32,20 +32,20 @@ from assets_core.model.records import (
 )
 from assets_core.state import (
     schema,
-    sqlite_chunks,
-    sqlite_log,
-    sqlite_runs,
-    sqlite_steps,
-    sqlite_verify,
+    sql_chunks,
+    sql_log,
+    sql_runs,
+    sql_steps,
+    sql_verify,
 )
-from assets_core.state.sqlite import SqliteStore
-from assets_core.state.sqlite_rows import (
+from assets_core.state.sql_rows import (
     count_ids,
     ids_from_text,
     ids_to_text,
     instant_to_int,
     int_to_instant,
 )
+from assets_core.state.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,8 +163,8 @@ class TestTheFile:
         with SqliteStore(path) as store:
             materialize(store, "run-1", 1)
         older = apsw.Connection(str(path))
-        older.execute("drop table version_part; drop table part")
         older.execute("drop index step_measured; alter table step drop column seconds")
+        older.execute("drop table version_part; drop table part")
         older.execute("update meta set value = '4' where name = 'schema_version'")
         older.close()
         part = VersionPart("orders", "function", "1", "y")
@@ -423,7 +423,7 @@ class TestTransactions:
 
     def interrupted(self, store: SqliteStore) -> None:
         with store._database.write() as cursor:
-            sqlite_runs.insert_run(cursor, run_record("run-2"))
+            sql_runs.insert_run(cursor, run_record("run-2"))
             raise KeyboardInterrupt
 
     def broken_off(self, store: SqliteStore) -> None:
@@ -467,9 +467,9 @@ class TestTransactions:
         with SqliteStore(path) as reader, SqliteStore(path) as writer:
             writer.start_run(run_record("run-1"))
             with reader._database.read() as cursor:
-                before = sqlite_runs.read_runs(cursor, 9)
+                before = sql_runs.read_runs(cursor, 9)
                 writer.start_run(run_record("run-2"))
-                assert sqlite_runs.read_runs(cursor, 9) == before
+                assert sql_runs.read_runs(cursor, 9) == before
             assert len(reader.runs()) == 2
 
     def test_threads_share_a_store(self, path: Path) -> None:
@@ -498,20 +498,20 @@ class TestTransactions:
             connection = store._database._connection
             assert connection is not None
             for statement, parameters, index in (
-                (sqlite_chunks._TAIL, 2, "INTEGER PRIMARY KEY (rowid>?)"),
-                (sqlite_chunks.CHUNKS, 1, "state_chunk USING PRIMARY KEY (asset_id=?)"),
-                (sqlite_chunks._FIRST_IDS, 1, "state_chunk USING PRIMARY KEY (asset_id=?)"),
-                (sqlite_verify._LOG_OF_ASSET, 1, "materialization_by_partition (asset_id=?)"),
-                (sqlite_log._LAST_SUCCESS, 2, "materialization_by_partition (asset_id=? AND"),
-                (sqlite_log._LAST_DATA, 2, "materialization_by_partition (asset_id=? AND"),
-                (sqlite_log._IN_FLIGHT, 0, "step_running (run=?)"),
-                (sqlite_log._ASSET_AND_VERSIONS, 4, "asset_id=? AND kind=? AND text=?"),
-                (sqlite_steps._RUNNING_PARTITIONS, 1, "step_running (run=?)"),
-                (sqlite_steps._END_STEP, 8, "INTEGER PRIMARY KEY (rowid=?)"),
-                (sqlite_runs._STEPS, 2, "step_by_run (run=?)"),
-                (sqlite_runs._CHECKS, 1, "check_result_by_step (step_id=?)"),
-                (sqlite_runs._DURATIONS, 3, "step_measured (asset_id=?)"),
-                (sqlite_runs._UNFINISHED, 0, "run_running"),
+                (sql_chunks._TAIL, 2, "INTEGER PRIMARY KEY (rowid>?)"),
+                (sql_chunks.CHUNKS, 1, "state_chunk USING PRIMARY KEY (asset_id=?)"),
+                (sql_chunks._FIRST_IDS, 1, "state_chunk USING PRIMARY KEY (asset_id=?)"),
+                (sql_verify._LOG_OF_ASSET, 1, "materialization_by_partition (asset_id=?)"),
+                (sql_log._LAST_SUCCESS, 2, "materialization_by_partition (asset_id=? AND"),
+                (sql_log._LAST_DATA, 2, "materialization_by_partition (asset_id=? AND"),
+                (sql_log._IN_FLIGHT, 0, "step_running (run=?)"),
+                (sql_log._ASSET_AND_VERSIONS, 4, "asset_id=? AND kind=? AND text=?"),
+                (sql_steps._RUNNING_PARTITIONS, 1, "step_running (run=?)"),
+                (sql_steps._END_STEP, 8, "INTEGER PRIMARY KEY (rowid=?)"),
+                (sql_runs._STEPS, 2, "step_by_run (run=?)"),
+                (sql_runs._CHECKS, 1, "check_result_by_step (step_id=?)"),
+                (sql_runs._DURATIONS, 3, "step_measured (asset_id=?)"),
+                (sql_runs._UNFINISHED, 0, "run_running"),
             ):
                 plan = connection.execute(
                     f"explain query plan {statement}", (None,) * parameters
@@ -519,10 +519,10 @@ class TestTransactions:
                 told = "\n".join(str(row[3]) for row in plan)
                 assert index in told
                 assert "TEMP B-TREE" not in told or statement not in {
-                    sqlite_chunks._TAIL,
-                    sqlite_chunks.CHUNKS,
-                    sqlite_verify._LOG_OF_ASSET,
-                    sqlite_runs._DURATIONS,
+                    sql_chunks._TAIL,
+                    sql_chunks.CHUNKS,
+                    sql_verify._LOG_OF_ASSET,
+                    sql_runs._DURATIONS,
                 }
 
 

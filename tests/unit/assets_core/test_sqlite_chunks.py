@@ -24,9 +24,10 @@ from assets_core.model.records import (
     StepClaim,
     StepSucceeded,
 )
-from assets_core.state import schema, sqlite_chunks
-from assets_core.state.sqlite import Folding, SqliteStore
-from assets_core.state.sqlite_codec import Chunks, column_arrays, encode_chunk
+from assets_core.state import schema, sql_chunks
+from assets_core.state.chunk_codec import Chunks, column_arrays, encode_chunk
+from assets_core.state.sql_store import Folding
+from assets_core.state.sqlite import SqliteStore
 from assets_core.state.store import Compaction, ProblemKind
 
 if TYPE_CHECKING:
@@ -259,12 +260,12 @@ class TestLayout:
         stops = []
         while True:
             with runs.store._database.read() as cursor:
-                fold = sqlite_chunks.prepare_fold(cursor, Folding(partitions=10, chunks=3))
+                fold = sql_chunks.prepare_fold(cursor, Folding(partitions=10, chunks=3))
             if fold is None:
                 break
             stops.append((fold.end, len(fold.added)))
             with runs.store._database.write() as cursor:
-                assert sqlite_chunks.write_fold(cursor, fold, 0) is not None
+                assert sql_chunks.write_fold(cursor, fold, 0) is not None
         assert stops == [(103, 3), (106, 3), (109, 3), (110, 1)]
         assert runs.store.verify() == []
 
@@ -302,7 +303,7 @@ class TestWhenFoldingHappens:
         runs = Runs(path)
         runs.materialize(range(10))
         with runs.store._database.read() as cursor:
-            late = sqlite_chunks.prepare_fold(cursor, Folding())
+            late = sql_chunks.prepare_fold(cursor, Folding())
         assert late is not None
         with SqliteStore(path) as other:
             # Rebuilt, so that the watermark is where the late one would expect it, but the chunks are others.
@@ -312,7 +313,7 @@ class TestWhenFoldingHappens:
         before = runs.layout()
         runs.sql("update compaction set seq = 0")
         with runs.store._database.write() as cursor:
-            assert sqlite_chunks.write_fold(cursor, late, 0) is None
+            assert sql_chunks.write_fold(cursor, late, 0) is None
         runs.sql("update compaction set seq = 13")
         assert runs.layout() == before
         assert runs.store.verify() == []
@@ -321,12 +322,12 @@ class TestWhenFoldingHappens:
         runs = Runs(path)
         runs.materialize([1, 2])
         with runs.store._database.read() as cursor:
-            fold = sqlite_chunks.prepare_fold(cursor, Folding())
+            fold = sql_chunks.prepare_fold(cursor, Folding())
         assert fold is not None
         runs.fail([2])
         runs.materialize([3])
         with runs.store._database.write() as cursor:
-            assert sqlite_chunks.write_fold(cursor, fold, 0) is not None
+            assert sql_chunks.write_fold(cursor, fold, 0) is not None
         assert runs.watermark() == 2
         assert runs.ids() == [1, 2, 3]
         assert runs.store.snapshot([ORDERS]).partitions["orders"].failed_seq.tolist() == [0, 3, 0]

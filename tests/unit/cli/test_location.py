@@ -44,7 +44,7 @@ def test_state_lies_in_the_root_whichever_file_below_it_is_named(tmp_path: Path)
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs" / "shop.py").touch()
     location = find_location(tmp_path / "jobs", file="shop.py")
-    assert location.state_path == tmp_path / "var" / "partita.db"
+    assert location.state == tmp_path / "var" / "partita.db"
     assert location.folder == tmp_path / "var"
 
 

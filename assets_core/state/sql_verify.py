@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets_core.state.sqlite_chunks import CHUNKS, WATERMARK
-from assets_core.state.sqlite_codec import Chunks, column_arrays
-from assets_core.state.sqlite_columns import (
+from assets_core.state.chunk_codec import Chunks, column_arrays
+from assets_core.state.columns import (
     CODE,
     DATA_SEQ,
     DEPS,
@@ -33,26 +32,44 @@ from assets_core.state.sqlite_columns import (
     last_of_log,
     log_array,
 )
-from assets_core.state.sqlite_log import committed_seq
-from assets_core.state.sqlite_rows import LOG_COLUMNS
+from assets_core.state.dialects import per_dialect
+from assets_core.state.sql_chunks import CHUNKS, WATERMARK
+from assets_core.state.sql_log import committed_seq
+from assets_core.state.sql_rows import LOG_COLUMNS
 from assets_core.state.store import ProblemKind, StateProblem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import apsw
     from numpy.typing import NDArray
 
     from assets_core.model.records import PartitionColumns
+    from assets_core.state.dialects import Cursor
 
     Ints = NDArray[np.int64]
 
 _SUCCESS, _MARK = 1, 2  # kinds, as in the table's check
 
-_INTEGRITY = "pragma integrity_check"
-_REFERENCES = 'select "table", parent, count(*) from pragma_foreign_key_check group by 1, 2'
+# A PostgreSQL server looks after its own pages, and a check of them is not an ordinary user's to make. References it has enforced at
+# every write, unless somebody switched that off: those of the log and of steps are looked at again.
+_INTEGRITY = per_dialect(sqlite="pragma integrity_check", postgres="select 'ok'")
+_REFERENCES = per_dialect(
+    sqlite='select "table", parent, count(*) from pragma_foreign_key_check group by 1, 2',
+    postgres="""
+select 'materialization', 'asset', count(*) from materialization m
+where not exists (select 1 from asset where id = m.asset_id) having count(*) > 0
+union all
+select 'materialization', 'step', count(*) from materialization m
+where not exists (select 1 from step where id = m.step_id) having count(*) > 0
+union all
+select 'materialization', 'version', count(*) from materialization m
+where not exists (select 1 from version where id = m.code_id) or not exists (select 1 from version where id = m.deps_id) having count(*) > 0
+union all
+select 'step', 'run', count(*) from step s
+where not exists (select 1 from run where number = s.run) having count(*) > 0""",
+)
 _ASSETS = "select id, key from asset order by key, id"
-# LOG_COLUMNS is a constant of `sqlite_rows`. The index gives this order; the rows themselves lie in the order of seq.
+# LOG_COLUMNS is a constant of `sql_rows`. The index gives this order; the rows themselves lie in the order of seq.
 _LOG_OF_ASSET = (
     f"select {LOG_COLUMNS} from materialization where asset_id = ? order by partition_id, seq"  # noqa: S608
 )
@@ -68,10 +85,10 @@ where status in ('succeeded', 'failed') and asset_id is not null and id not in (
 _LOG_AGAINST_STEP = """
 select count(*), min(materialization.seq) from materialization join step on step.id = materialization.step_id
 where step.status <> case materialization.kind when 0 then 'failed' else 'succeeded' end
-   or step.asset_id is not materialization.asset_id"""
+   or step.asset_id is distinct from materialization.asset_id"""
 
 
-def find_problems(cursor: apsw.Cursor) -> list[StateProblem]:
+def find_problems(cursor: Cursor) -> list[StateProblem]:
     """All problems, one entry per law and asset. If the database is damaged, only what SQLite says about that."""
     damage = [
         StateProblem(ProblemKind.DAMAGE, None, told)
@@ -105,7 +122,7 @@ def find_problems(cursor: apsw.Cursor) -> list[StateProblem]:
     return problems
 
 
-def _of_counters(cursor: apsw.Cursor) -> Iterator[StateProblem]:
+def _of_counters(cursor: Cursor) -> Iterator[StateProblem]:
     counter, highest = committed_seq(cursor), cursor.execute(_HIGHEST).get
     if highest > counter:
         message = f"the log goes up to seq {highest}, but the counter stands at {counter}"
@@ -116,7 +133,7 @@ def _of_counters(cursor: apsw.Cursor) -> Iterator[StateProblem]:
         yield StateProblem(ProblemKind.CHUNK, None, message)
 
 
-def _of_restarts(cursor: apsw.Cursor) -> Iterator[StateProblem]:
+def _of_restarts(cursor: Cursor) -> Iterator[StateProblem]:
     counter, last = committed_seq(cursor), cursor.execute(_LAST_RESTART).get
     if last > counter:
         message = f"an asset began anew at seq {last}, but the counter stands at {counter}"
@@ -127,7 +144,7 @@ def _of_restarts(cursor: apsw.Cursor) -> Iterator[StateProblem]:
         yield StateProblem(ProblemKind.LOG, key, message)
 
 
-def _of_steps(cursor: apsw.Cursor) -> Iterator[StateProblem]:
+def _of_steps(cursor: Cursor) -> Iterator[StateProblem]:
     for statement, message in (
         (_ENDED_WITHOUT_LOG, "{} steps succeeded or failed without a log row (step {})"),
         (_LOG_AGAINST_STEP, "{} log rows say other than the step they belong to (seq {})"),
@@ -169,7 +186,7 @@ def _data_seq_before(rows: Ints, some: Ints, *, unless_failure: bool = False) ->
     return np.asarray(before[order[np.searchsorted(rows[order, SEQ], some[:, SEQ])]])
 
 
-def _of_versions(cursor: apsw.Cursor, asset_id: int, log: Ints) -> Iterator[str]:
+def _of_versions(cursor: Cursor, asset_id: int, log: Ints) -> Iterator[str]:
     known: dict[str, list[int]] = {"code": [], "deps": []}
     for version_id, kind in cursor.execute(_VERSIONS, (asset_id,)):
         known[kind].append(version_id)
@@ -183,7 +200,7 @@ def _told(seq: Ints, broken: NDArray[np.bool_], what: str) -> Iterator[str]:
         yield f"{int(broken.sum())} log rows {what} (seq {int(seq[broken].min())})"
 
 
-def _of_chunks(cursor: apsw.Cursor, asset_id: int, log: Ints) -> Iterator[str]:
+def _of_chunks(cursor: Cursor, asset_id: int, log: Ints) -> Iterator[str]:
     """Compare the asset's chunks with its log up to the watermark."""
     watermark, _ = cursor.execute(WATERMARK).get
     rows: list[tuple[Any, ...]] = cursor.execute(CHUNKS, (f"[{asset_id}]",)).fetchall()

@@ -37,7 +37,7 @@ STEP_COLUMNS = (
 """What `step_record` reads."""
 
 LOG_COLUMNS = "asset_id, partition_id, seq, kind, read_seq, code_id, deps_id, data_seq, rows is not null, horizon"
-"""What the arrays of `sqlite_columns` are made of."""
+"""What the arrays of `columns` are made of."""
 
 
 def instant_to_int(instant: datetime) -> int:

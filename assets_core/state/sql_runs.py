@@ -1,4 +1,4 @@
-"""Runs in SQLite: starting and finishing them, and reading runs, steps, attempts and checks back. Steps are written in `sqlite_steps`.
+"""Runs in SQLite: starting and finishing them, and reading runs, steps, attempts and checks back. Steps are written in `sql_steps`.
 
 Functions run inside a transaction of the caller and take its cursor.
 """
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from assets_core.model.errors import StoreError
 from assets_core.model.records import RunStatus, StepDuration
-from assets_core.state.sqlite_rows import (
+from assets_core.state.sql_rows import (
     RUN_COLUMNS,
     STEP_COLUMNS,
     attempt_record,
@@ -20,13 +20,12 @@ from assets_core.state.sqlite_rows import (
     step_record,
     storable,
 )
-from assets_core.state.sqlite_steps import running_run
+from assets_core.state.sql_steps import running_run
 
 if TYPE_CHECKING:
-    import apsw
-
     from assets_core.model.checks import CheckOutcome
     from assets_core.model.records import AttemptRecord, RunRecord, StepRecord
+    from assets_core.state.dialects import Cursor
 
 _ADD_RUN = """
 insert into run (id, kind, selection, partitions, status, started_at, process_id, plan)
@@ -34,12 +33,12 @@ values (?, ?, ?, ?, 'running', ?, ?, ?) on conflict (id) do nothing"""
 _FINISH_RUN = "update run set status = ?, ended_at = ? where number = ?"
 _COUNT_RUNNING = "select count(*) from step where status = 'running' and run = ?"
 
-# The column lists are constants of `sqlite_rows`, kept beside the code that reads them; nothing else is ever joined into SQL.
+# The column lists are constants of `sql_rows`, kept beside the code that reads them; nothing else is ever joined into SQL.
 _RUN = f"select {RUN_COLUMNS}, plan from run where id = ?"  # noqa: S608
 _RUNS = f"select {RUN_COLUMNS} from run order by number desc limit ?"  # noqa: S608
 _UNFINISHED = f"select {RUN_COLUMNS}, plan from run where status = 'running' order by number"  # noqa: S608
 _STEPS = f"""
-select {STEP_COLUMNS} from step where run = (select number from run where id = ?1) and (?2 is null or asset = ?2)
+select {STEP_COLUMNS} from step where run = (select number from run where id = ?1) and (cast(?2 as text) is null or asset = ?2)
 order by id"""  # noqa: S608
 _ATTEMPTS = """
 select step_id, attempt, started_at, ended_at, message, traceback from attempt
@@ -55,7 +54,7 @@ where asset_id = (select id from asset where key = ?1 and space = ?2) and second
 order by id desc limit ?3"""
 
 
-def insert_run(cursor: apsw.Cursor, run: RunRecord) -> None:
+def insert_run(cursor: Cursor, run: RunRecord) -> None:
     """Insert a run as RUNNING. Raises StoreError if its id is taken."""
     cursor.execute(
         _ADD_RUN,
@@ -73,7 +72,7 @@ def insert_run(cursor: apsw.Cursor, run: RunRecord) -> None:
         raise StoreError(f"There is already a run {run.id}.")
 
 
-def end_run(cursor: apsw.Cursor, run_id: str, status: RunStatus, at: int) -> None:
+def end_run(cursor: Cursor, run_id: str, status: RunStatus, at: int) -> None:
     """Set a final status. Raises StoreError for an ended run, or while steps of it are RUNNING."""
     if status is RunStatus.RUNNING:
         raise StoreError(f"Run {run_id} can't be finished as {status}.")
@@ -86,28 +85,28 @@ def end_run(cursor: apsw.Cursor, run_id: str, status: RunStatus, at: int) -> Non
     cursor.execute(_FINISH_RUN, (status, at, number))
 
 
-def read_run(cursor: apsw.Cursor, run_id: str) -> RunRecord | None:
+def read_run(cursor: Cursor, run_id: str) -> RunRecord | None:
     """One run with its plan."""
     row = cursor.execute(_RUN, (run_id,)).fetchone()
     return None if row is None else run_record(row[:-1], row[-1])
 
 
-def read_runs(cursor: apsw.Cursor, limit: int) -> list[RunRecord]:
+def read_runs(cursor: Cursor, limit: int) -> list[RunRecord]:
     """The latest runs without their plans, newest first."""
     return [run_record(row, "") for row in cursor.execute(_RUNS, (max(limit, 0),))]
 
 
-def read_unfinished(cursor: apsw.Cursor) -> list[RunRecord]:
+def read_unfinished(cursor: Cursor) -> list[RunRecord]:
     """RUNNING runs with their plans, oldest first."""
     return [run_record(row[:-1], row[-1]) for row in cursor.execute(_UNFINISHED)]
 
 
-def read_steps(cursor: apsw.Cursor, run_id: str, asset: str | None) -> list[StepRecord]:
+def read_steps(cursor: Cursor, run_id: str, asset: str | None) -> list[StepRecord]:
     """Steps in the order they were written; no run, no steps."""
     return [step_record(run_id, row) for row in cursor.execute(_STEPS, (run_id, asset))]
 
 
-def read_durations(cursor: apsw.Cursor, asset: str, space: str, limit: int) -> list[StepDuration]:
+def read_durations(cursor: Cursor, asset: str, space: str, limit: int) -> list[StepDuration]:
     """The latest measured steps of an asset, newest first; reads no more rows than it answers."""
     return [
         StepDuration(seconds, count_ids(partitions))
@@ -115,11 +114,11 @@ def read_durations(cursor: apsw.Cursor, asset: str, space: str, limit: int) -> l
     ]
 
 
-def read_attempts(cursor: apsw.Cursor, run_id: str) -> list[AttemptRecord]:
+def read_attempts(cursor: Cursor, run_id: str) -> list[AttemptRecord]:
     """Failed attempts in the order they were first recorded."""
     return [attempt_record(row) for row in cursor.execute(_ATTEMPTS, (run_id,))]
 
 
-def read_checks(cursor: apsw.Cursor, run_id: str) -> list[tuple[int, CheckOutcome]]:
+def read_checks(cursor: Cursor, run_id: str) -> list[tuple[int, CheckOutcome]]:
     """Check outcomes in the order they were recorded."""
     return [check_outcome(row) for row in cursor.execute(_CHECKS, (run_id,))]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from assets_core.model.records import PartitionColumns
-from assets_core.state.sqlite_codec import column_arrays
+from assets_core.state.chunk_codec import column_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ FAILURE: Final = 0
 
 
 def log_array(rows: Iterable[tuple[int, ...]]) -> Ints:
-    """Log rows of `sqlite_rows.LOG_COLUMNS` as one array of shape (rows, 10)."""
+    """Log rows of `sql_rows.LOG_COLUMNS` as one array of shape (rows, 10)."""
     return np.fromiter(chain.from_iterable(rows), dtype=np.int64).reshape(-1, _FIELDS)
 
 

@@ -2,11 +2,14 @@
 
 Functions run inside a write transaction of the caller and take its cursor. The states and fences are those of `store`; every
 write about a claimed step is one UPDATE that names step, epoch and `running`, so that checking the fence and writing are one act.
-Reading runs and steps back lives in `sqlite_runs`.
+Reading runs and steps back lives in `sql_runs`.
 """
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING, assert_never
 
 from assets_core.model.errors import StoreError
@@ -19,8 +22,9 @@ from assets_core.model.records import (
     StepStatus,
     StepSucceeded,
 )
-from assets_core.state.sqlite_log import LogWriter
-from assets_core.state.sqlite_rows import (
+from assets_core.state.dialects import per_dialect
+from assets_core.state.sql_log import LogWriter
+from assets_core.state.sql_rows import (
     check_row,
     horizons_to_text,
     ids_from_text,
@@ -29,13 +33,12 @@ from assets_core.state.sqlite_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import apsw
+    from collections.abc import Iterator, Sequence
 
     from assets_core.model.checks import CheckOutcome
     from assets_core.model.io_manager import WriteReceipt
     from assets_core.model.records import RecordAnswer, Settled, StepClaim, StepOutcome
+    from assets_core.state.dialects import Cursor, Row
 
 _RUN_NUMBER = "select number, status from run where id = ?"
 _COUNTERS = "select seq, epoch from seq_counter"
@@ -48,6 +51,10 @@ select code.asset_id from version code join version deps on deps.asset_id = code
 join asset on asset.id = code.asset_id
 where code.id = ? and code.kind = 'code' and deps.id = ? and deps.kind = 'deps' and asset.key = ?
 and asset.restarted_seq is null"""
+_USED_TOKEN = per_dialect(
+    sqlite="select token from step where token in (select value from json_each(?)) limit 1",
+    postgres="select token from step where token in (select json_array_elements_text(?::json)) limit 1",
+)
 _ADD_CLAIMED = """
 insert into step (id, run, asset, asset_id, partitions, status, attempt, epoch, token,
                   read_seq, code_id, deps_id, started_at, horizons)
@@ -80,7 +87,7 @@ _WITHOUT_DATA = frozenset(
 )
 
 
-def running_run(cursor: apsw.Cursor, run_id: str) -> int:
+def running_run(cursor: Cursor, run_id: str) -> int:
     """The row number of a run that is RUNNING. Raises StoreError for any other."""
     row = cursor.execute(_RUN_NUMBER, (run_id,)).fetchone()
     if row is None:
@@ -96,7 +103,7 @@ def running_run(cursor: apsw.Cursor, run_id: str) -> int:
 
 
 def claim_steps(
-    cursor: apsw.Cursor, run_id: str, claims: Sequence[StepClaim], at: int
+    cursor: Cursor, run_id: str, claims: Sequence[StepClaim], at: int
 ) -> list[ClaimedStep]:
     """Insert RUNNING steps, each under an epoch of its own. Raises StoreError if one may not start; then none does."""
     number = running_run(cursor, run_id)
@@ -107,6 +114,7 @@ def claim_steps(
         for partition_id in ids_from_text(partitions)
     }
     asset_ids: dict[tuple[int, int, str], int] = {}
+    rows = []
     answers = []
     for claim in claims:
         epoch += 1
@@ -128,18 +136,20 @@ def claim_steps(
                 )
         partitions = ids_to_text(claim.partition_ids)
         row = (epoch, number, claim.asset, asset_id, partitions, claim.token, seq, *versions[:2])
-        horizons = horizons_to_text(claim.horizons)
-        _write_token(cursor, _ADD_CLAIMED, (*row, at, horizons), claim.token)
+        rows.append((*row, at, horizons_to_text(claim.horizons)))
         answers.append(ClaimedStep(step_id=epoch, epoch=epoch, read_seq=seq))
+    _refuse_used_tokens(cursor, [claim.token for claim in claims])
+    cursor.executemany(_ADD_CLAIMED, rows)
     cursor.execute(_SET_EPOCH, (epoch,))
     return answers
 
 
-def claim_again(cursor: apsw.Cursor, step_id: int, token: str, at: int) -> ClaimedStep:
+def claim_again(cursor: Cursor, step_id: int, token: str, at: int) -> ClaimedStep:
     """Start a step's next attempt. Raises StoreError unless it is RUNNING and its last attempt was recorded as failed."""
     seq, epoch = cursor.execute(_COUNTERS).get
     epoch += 1
-    _write_token(cursor, _CLAIM_AGAIN, (step_id, epoch, token, seq, at), token)
+    _refuse_used_tokens(cursor, [token])
+    cursor.execute(_CLAIM_AGAIN, (step_id, epoch, token, seq, at))
     if not cursor.connection.changes():
         row = cursor.execute(_STEP_STATUS, (step_id,)).fetchone()
         state = "does not exist" if row is None else f"is {row[0]} in attempt {row[1]}"
@@ -150,7 +160,7 @@ def claim_again(cursor: apsw.Cursor, step_id: int, token: str, at: int) -> Claim
     return ClaimedStep(step_id=step_id, epoch=epoch, read_seq=seq)
 
 
-def settle_steps(cursor: apsw.Cursor, run_id: str, settled: Sequence[Settled], at: int) -> None:
+def settle_steps(cursor: Cursor, run_id: str, settled: Sequence[Settled], at: int) -> None:
     """Insert steps that ended without being claimed."""
     number = running_run(cursor, run_id)
     seq, step_id = cursor.execute(_COUNTERS).get
@@ -166,39 +176,56 @@ def settle_steps(cursor: apsw.Cursor, run_id: str, settled: Sequence[Settled], a
 
 
 def record_outcomes(
-    cursor: apsw.Cursor, outcomes: Sequence[StepOutcome], at: int
+    cursor: Cursor, outcomes: Sequence[StepOutcome], at: int
 ) -> list[RecordAnswer]:
     """Write outcomes in order, one answer each. Raises StoreError for receipts that don't fit their step."""
     log = LogWriter(cursor, at)
     answers: list[RecordAnswer] = []
-    for outcome in outcomes:
-        match outcome:
-            case StepSucceeded():
-                answers.append(_succeeded(cursor, log, outcome, at))
-            case AttemptFailed():
-                answers.append(_failed(cursor, log, outcome, at))
-            case StepSkipped():
-                answers.append(_skipped(cursor, outcome, at))
-            case _:
-                assert_never(outcome)
+    # Successes that follow each other are ended at once: over a network it is the round trips that cost.
+    for _, group in groupby(outcomes, lambda outcome: isinstance(outcome, StepSucceeded)):
+        succeeded: list[StepSucceeded] = []
+        for outcome in group:
+            match outcome:
+                case StepSucceeded():
+                    succeeded.append(outcome)
+                case AttemptFailed():
+                    answers.append(_failed(cursor, log, outcome, at))
+                case StepSkipped():
+                    answers.append(_skipped(cursor, outcome, at))
+                case _:
+                    assert_never(outcome)
+        if succeeded:
+            answers += _succeeded(cursor, log, succeeded, at)
     log.finish()
     return answers
 
 
 def _succeeded(
-    cursor: apsw.Cursor, log: LogWriter, outcome: StepSucceeded, at: int
-) -> RecordedSuccess | Fenced:
-    step_id, receipts = outcome.step_id, outcome.receipts
+    cursor: Cursor, log: LogWriter, outcomes: Sequence[StepSucceeded], at: int
+) -> Iterator[RecordedSuccess | Fenced]:
+    steps = cursor.each(_END_STEP, [_end_of(outcome, at) for outcome in outcomes])
+    ids = [() if step is None else ids_from_text(step[1]) for step in steps]
+    log.look_up(
+        (step[0], one)
+        for step, some in zip(steps, ids, strict=True)
+        if step is not None
+        for one in some
+    )
+    for outcome, step, some in zip(outcomes, steps, ids, strict=True):
+        if step is None:
+            yield Fenced(outcome.step_id)
+            continue
+        step_id, receipts = outcome.step_id, outcome.receipts
+        by_id = _receipts_by_id(step_id, some, receipts) if receipts else None
+        seqs, data_seqs = log.success(step_id, step, some, by_id, outcome.consumed)
+        _add_checks(cursor, step_id, outcome.checks)
+        yield RecordedSuccess(step_id, seqs, data_seqs)
+
+
+def _end_of(outcome: StepSucceeded, at: int) -> Row:
+    receipts = outcome.receipts
     rows = sum(receipt.rows for receipt in receipts) if receipts else None
-    end = (step_id, outcome.epoch, "succeeded", at, rows, "", "", outcome.seconds)
-    step = cursor.execute(_END_STEP, end).fetchone()
-    if step is None:
-        return Fenced(step_id)
-    ids = ids_from_text(step[1])
-    by_id = _receipts_by_id(step_id, ids, receipts) if receipts else None
-    seqs, data_seqs = log.success(step_id, step, ids, by_id, outcome.consumed)
-    _add_checks(cursor, step_id, outcome.checks)
-    return RecordedSuccess(step_id, seqs, data_seqs)
+    return (outcome.step_id, outcome.epoch, "succeeded", at, rows, "", "", outcome.seconds)
 
 
 def _receipts_by_id(
@@ -217,7 +244,7 @@ def _receipts_by_id(
     return by_id
 
 
-def _failed(cursor: apsw.Cursor, log: LogWriter, outcome: AttemptFailed, at: int) -> Fenced | None:
+def _failed(cursor: Cursor, log: LogWriter, outcome: AttemptFailed, at: int) -> Fenced | None:
     step_id = outcome.step_id
     message, traceback = storable(outcome.message), storable(outcome.traceback)
     cursor.execute(_ADD_ATTEMPT, (step_id, outcome.epoch, at, message, traceback))
@@ -231,7 +258,7 @@ def _failed(cursor: apsw.Cursor, log: LogWriter, outcome: AttemptFailed, at: int
     return None
 
 
-def _skipped(cursor: apsw.Cursor, outcome: StepSkipped, at: int) -> Fenced | None:
+def _skipped(cursor: Cursor, outcome: StepSkipped, at: int) -> Fenced | None:
     _refuse_unless_without_data(outcome.status)
     message = storable(outcome.message)
     end = (outcome.step_id, outcome.epoch, outcome.status, at, None, message, "", None)
@@ -245,12 +272,12 @@ def _refuse_unless_without_data(status: StepStatus) -> None:
         raise StoreError(f"A step that ends without data can't be recorded as {status}.")
 
 
-def _add_checks(cursor: apsw.Cursor, step_id: int, checks: Sequence[CheckOutcome]) -> None:
-    for check in checks:
-        cursor.execute(_ADD_CHECK, check_row(step_id, check))
+def _add_checks(cursor: Cursor, step_id: int, checks: Sequence[CheckOutcome]) -> None:
+    if checks:
+        cursor.executemany(_ADD_CHECK, [check_row(step_id, check) for check in checks])
 
 
-def _claimed_asset(cursor: apsw.Cursor, versions: tuple[int, int, str]) -> int:
+def _claimed_asset(cursor: Cursor, versions: tuple[int, int, str]) -> int:
     row = cursor.execute(_CLAIMED_ASSET, versions).fetchone()
     if row is None:
         code_id, deps_id, asset = versions
@@ -261,18 +288,10 @@ def _claimed_asset(cursor: apsw.Cursor, versions: tuple[int, int, str]) -> int:
     return asset_id
 
 
-def _write_token(
-    cursor: apsw.Cursor, statement: str, row: tuple[int | str, ...], token: str
-) -> None:
-    import apsw  # noqa: PLC0415 - heavy; commands that answer from the manifest don't need it
-
-    try:
-        cursor.execute(statement, row)
-    except apsw.ConstraintError as error:
-        if "step.token" not in str(
-            error
-        ):  # SQLite names the column; a foreign key would be our own fault
-            raise
-        raise StoreError(
-            f"The commit token {token} belongs to another step; a token is used once."
-        ) from error
+def _refuse_used_tokens(cursor: Cursor, tokens: Sequence[str]) -> None:
+    """Raise StoreError for a token that another step has. Writers take turns, so what is asked before the write holds at the write."""
+    found = cursor.execute(_USED_TOKEN, (json.dumps(tokens),)).fetchone()
+    twice = next((token for token, count in Counter(tokens).items() if count > 1), None)
+    used = twice if found is None else found[0]
+    if used is not None:
+        raise StoreError(f"The commit token {used} belongs to another step; a token is used once.")

@@ -1,7 +1,7 @@
 """The materialization log in SQLite: appending to it, and reading it as snapshots, tokens and histories.
 
-Functions run inside a transaction of the caller and take its cursor. Steps and fences live in `sqlite_steps`, the columns of a
-snapshot in `sqlite_chunks`.
+Functions run inside a transaction of the caller and take its cursor. Steps and fences live in `sql_steps`, the columns of a
+snapshot in `sql_chunks`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from assets_core.model.records import (
     StateSnapshot,
     VersionIds,
 )
-from assets_core.state.sqlite_rows import horizons_from_text, ids_from_text, int_to_instant
+from assets_core.state.dialects import per_dialect
+from assets_core.state.sql_rows import horizons_from_text, ids_from_text, int_to_instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import apsw
-
     from assets_core.model.io_manager import WriteReceipt
     from assets_core.model.records import AssetVersions
+    from assets_core.state.dialects import Cursor
 
 _FAILURE, _SUCCESS = 0, 1  # as in the table's check; 2 is a mark
 
@@ -63,10 +63,15 @@ select asset_id, partitions from step
 where status = 'running' and run in (select number from run where status = 'running')
 order by id"""
 # With a single max(), SQLite takes the bare columns from the row that has the maximum.
-_TOKENS = """
+_TOKENS = per_dialect(
+    sqlite="""
 select partition_id, token from (
     select partition_id, token, max(seq) from materialization
-    where asset_id = ? and token is not null group by partition_id)"""
+    where asset_id = ? and token is not null group by partition_id)""",
+    postgres="""
+select distinct on (partition_id) partition_id, token from materialization
+where asset_id = ? and token is not null order by partition_id, seq desc""",
+)
 
 _LAST_SUCCESS = """
 select m.seq, m.read_seq, m.data_seq, code.text, deps.text, m.data_version, m.rows, run.id
@@ -86,11 +91,17 @@ where m.asset_id = ? and m.partition_id = ? and m.kind = 0 order by m.seq desc l
 _LAST_DATA = """
 select data_version, data_seq from materialization
 where asset_id = ? and partition_id = ? and (kind = 1 or (kind = 0 and data_seq > 0)) order by seq desc limit 1"""
-_DATA_VERSIONS = """
+_DATA_VERSIONS = per_dialect(
+    sqlite="""
 select partition_id, data_version, consumed from (
     select partition_id, data_version, consumed, max(seq) from materialization
     where asset_id = ? and partition_id in (select value from json_each(?))
-      and (kind = 1 or (kind = 0 and data_seq > 0)) group by partition_id)"""
+      and (kind = 1 or (kind = 0 and data_seq > 0)) group by partition_id)""",
+    postgres="""
+select distinct on (partition_id) partition_id, data_version, consumed from materialization
+where asset_id = ? and partition_id in (select value::bigint from json_array_elements_text(?::json))
+  and (kind = 1 or (kind = 0 and data_seq > 0)) order by partition_id, seq desc""",
+)
 _APPEND = """
 insert into materialization (seq, asset_id, partition_id, kind, read_seq, code_id, deps_id, data_seq,
                              data_version, rows, bytes, schema_hash, step_id, token, at, horizon, consumed)
@@ -104,13 +115,13 @@ where asset_id = ?2 and partition_id = ?3 and kind <> 0 order by seq desc limit 
 returning seq"""
 
 
-def committed_seq(cursor: apsw.Cursor) -> int:
+def committed_seq(cursor: Cursor) -> int:
     """The counter as this transaction found it; 0 before the first log row."""
     seq: int = cursor.execute(_COUNTER).get
     return seq
 
 
-def backlog(cursor: apsw.Cursor) -> int:
+def backlog(cursor: Cursor) -> int:
     """Log rows that no chunk holds yet."""
     rows: int = cursor.execute(_BACKLOG).get
     return rows
@@ -127,12 +138,18 @@ class LogWriter:
     aside first, and costs twice as much as asking before.
     """
 
-    def __init__(self, cursor: apsw.Cursor, at: int) -> None:
+    def __init__(self, cursor: Cursor, at: int) -> None:
         self._cursor = cursor
         self._at = at
         self._stored = self.seq = committed_seq(cursor)
         self._rows: list[tuple[str | int | None, ...]] = []
-        self._last_data: dict[tuple[int, int], tuple[str | None, int]] = {}
+        self._last_data: dict[tuple[int, int], tuple[str | None, int] | None] = {}
+
+    def look_up(self, partitions: Iterable[tuple[int, int]]) -> None:
+        """Ask what the last data of these partitions (asset id, partition id) was, at once; before `success` of any of them."""
+        places = [place for place in partitions if place not in self._last_data]
+        for place, row in zip(places, self._cursor.each(_LAST_DATA, places), strict=True):
+            self._last_data[place] = None if row is None else (row[0], row[1])
 
     def success(
         self,
@@ -171,7 +188,7 @@ class LogWriter:
 
     def _data_seq(self, place: tuple[int, int], receipt: WriteReceipt | None) -> int:
         """The data_seq of the row about to be written under `seq`."""
-        last = self._last_data.get(place) or self._cursor.execute(_LAST_DATA, place).fetchone()
+        last = self._last_data[place]
         version = None if receipt is None else receipt.data_version
         data_seq = self.seq
         if last is not None and receipt is not None:
@@ -229,46 +246,49 @@ class LogWriter:
             self._stored = self.seq
 
 
-def known_versions(cursor: apsw.Cursor, asset: AssetVersions) -> tuple[int, VersionIds]:
-    """The asset's id (0 if the store has not seen it in this space) and the ids of its versions."""
-    names = (asset.asset, asset.space, asset.code_version, asset.deps_version)
-    row = cursor.execute(_ASSET_AND_VERSIONS, names).fetchone()
-    if row is None:
-        return 0, VersionIds(0, 0)
-    asset_id, code_id, deps_id = row
-    return asset_id, VersionIds(code_id, deps_id)
+def known_versions(
+    cursor: Cursor, assets: Sequence[AssetVersions]
+) -> dict[str, tuple[int, VersionIds]]:
+    """By asset key, its id (0 if the store has not seen it in this space) and the ids of its versions."""
+    names = [(one.asset, one.space, one.code_version, one.deps_version) for one in assets]
+    return {
+        asset.asset: (0, VersionIds(0, 0)) if row is None else (row[0], VersionIds(*row[1:]))
+        for asset, row in zip(assets, cursor.each(_ASSET_AND_VERSIONS, names), strict=True)
+    }
 
 
-def intern_versions(cursor: apsw.Cursor, asset: AssetVersions) -> tuple[int, VersionIds]:
+def intern_versions(
+    cursor: Cursor, assets: Sequence[AssetVersions]
+) -> dict[str, tuple[int, VersionIds]]:
     """Like `known_versions`, writing what is not known yet."""
-    asset_id, versions = known_versions(cursor, asset)
-    if asset_id and versions.code_id and versions.deps_id:
-        return asset_id, versions
-    cursor.execute(_ADD_ASSET, (asset.asset, asset.space))
-    for kind, text in (("code", asset.code_version), ("deps", asset.deps_version)):
-        cursor.execute(_ADD_VERSION, (asset.asset, asset.space, kind, text))
-    return known_versions(cursor, asset)
+    known = known_versions(cursor, assets)
+    new = [
+        one for one in assets if not (known[one.asset][1].code_id and known[one.asset][1].deps_id)
+    ]
+    if not new:
+        return known
+    cursor.executemany(_ADD_ASSET, [(one.asset, one.space) for one in new])
+    for kind in ("code", "deps"):
+        texts = [one.code_version if kind == "code" else one.deps_version for one in new]
+        rows = [(one.asset, one.space, kind, text) for one, text in zip(new, texts, strict=True)]
+        cursor.executemany(_ADD_VERSION, rows)
+    return known_versions(cursor, assets)
 
 
-def read_snapshot(cursor: apsw.Cursor, assets: Iterable[AssetVersions]) -> StateSnapshot:
+def read_snapshot(cursor: Cursor, assets: Iterable[AssetVersions]) -> StateSnapshot:
     """The columns of each asset and what else a planner asks; linear in the chunks of these assets and the log's tail."""
-    from assets_core.state.sqlite_chunks import (  # noqa: PLC0415 - loads numpy, which only snapshots need
+    from assets_core.state.sql_chunks import (  # noqa: PLC0415 - loads numpy, which only snapshots need
         read_state,
     )
 
-    asset_ids: dict[str, int] = {}
-    version_ids: dict[str, VersionIds] = {}
-    spaces: dict[str, str] = {}
-    for one in assets:
-        asset_ids[one.asset], version_ids[one.asset] = known_versions(cursor, one)
-        spaces[one.asset] = one.space
+    wanted = list(assets)
+    known = known_versions(cursor, wanted)
+    asset_ids = {asset: asset_id for asset, (asset_id, _) in known.items()}
+    version_ids = {asset: versions for asset, (_, versions) in known.items()}
     state = read_state(cursor, asset_ids)
-    other_spaces: dict[str, str] = {}
-    for asset, space in spaces.items():
-        if state.is_empty(asset):
-            other = cursor.execute(_OTHER_SPACE, (asset, space)).fetchone()
-            if other is not None:
-                other_spaces[asset] = other[0]
+    empty = [(one.asset, one.space) for one in wanted if state.is_empty(one.asset)]
+    others = zip(empty, cursor.each(_OTHER_SPACE, empty), strict=True)
+    other_spaces = {asset: other[0] for (asset, _), other in others if other is not None}
     asset_of_id = {asset_id: key for key, asset_id in asset_ids.items() if asset_id}
     in_flight: dict[str, tuple[int, ...]] = {}
     for asset_id, ids in cursor.execute(_IN_FLIGHT):
@@ -281,14 +301,14 @@ def read_snapshot(cursor: apsw.Cursor, assets: Iterable[AssetVersions]) -> State
     )
 
 
-def read_tokens(cursor: apsw.Cursor, asset: str, space: str) -> dict[int, str]:
+def read_tokens(cursor: Cursor, asset: str, space: str) -> dict[int, str]:
     """Token of the last success that published data, by partition id in ascending order."""
     row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
     return {} if row is None else dict(cursor.execute(_TOKENS, row))
 
 
 def read_data_versions(
-    cursor: apsw.Cursor, asset: str, space: str, partition_ids: Iterable[int]
+    cursor: Cursor, asset: str, space: str, partition_ids: Iterable[int]
 ) -> dict[int, DataVersions]:
     """The versions of those partitions that were ever materialized. Marks don't count: they say nothing about rows."""
     row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
@@ -301,9 +321,7 @@ def read_data_versions(
     }
 
 
-def read_history(
-    cursor: apsw.Cursor, asset: str, space: str, partition_id: int
-) -> PartitionHistory:
+def read_history(cursor: Cursor, asset: str, space: str, partition_id: int) -> PartitionHistory:
     """The last success (`succeeded_at` and `run_id` are of the run that made the data, not of a later mark) and failure."""
     row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
     partition = (0 if row is None else row[0], partition_id)
@@ -326,12 +344,12 @@ def read_history(
     )
 
 
-def read_spaces(cursor: apsw.Cursor, asset: str) -> dict[str, int]:
+def read_spaces(cursor: Cursor, asset: str) -> dict[str, int]:
     """Partitions on record by partition space, in the order in which these were first used."""
     return dict(cursor.execute(_SPACES, (asset,)))
 
 
-def restart_asset(cursor: apsw.Cursor, asset: str, at: int) -> int:
+def restart_asset(cursor: Cursor, asset: str, at: int) -> int:
     """Retire what is recorded of an asset; answers of how many partitions that was. Raises StoreError while a step works on it.
 
     The retired rows keep their log, their versions and their chunks, and a new row takes the place under a new id: so data_seq begins
@@ -353,10 +371,10 @@ def restart_asset(cursor: apsw.Cursor, asset: str, at: int) -> int:
 
 
 def mark_partitions(
-    cursor: apsw.Cursor, asset: AssetVersions, partition_ids: Iterable[int], at: int
+    cursor: Cursor, asset: AssetVersions, partition_ids: Iterable[int], at: int
 ) -> None:
     """Append a mark for each partition. Raises StoreError if one has no success; then nothing is kept."""
-    asset_id, versions = intern_versions(cursor, asset)
+    asset_id, versions = intern_versions(cursor, [asset])[asset.asset]
     log = LogWriter(cursor, at)
     read_seq = log.seq
     missing = [

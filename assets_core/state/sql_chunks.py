@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from assets_core.model.errors import StoreError
-from assets_core.state.sqlite_codec import Chunks, encode_chunk
-from assets_core.state.sqlite_columns import (
+from assets_core.state.chunk_codec import Chunks, encode_chunk
+from assets_core.state.columns import (
     ASSET,
     PARTITION,
     SEQ,
@@ -40,27 +40,36 @@ from assets_core.state.sqlite_columns import (
     overlay,
     part,
 )
-from assets_core.state.sqlite_rows import LOG_COLUMNS
+from assets_core.state.dialects import per_dialect
+from assets_core.state.sql_rows import LOG_COLUMNS
 from assets_core.state.store import Compaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import apsw
     from numpy.typing import NDArray
 
     from assets_core.model.records import PartitionColumns
-    from assets_core.state.sqlite import Folding
+    from assets_core.state.dialects import Cursor
+    from assets_core.state.sql_store import Folding
 
     Ints = NDArray[np.int64]
     Write = tuple[int, int, int, bytes, bytes]
 
 WATERMARK = "select seq, version from compaction"
-# By the primary key: the tail is read once for all assets. LOG_COLUMNS is a constant of `sqlite_rows`.
-_TAIL = f"select {LOG_COLUMNS} from materialization where seq > ? order by seq limit ?"  # noqa: S608
-CHUNKS = """
+# By the primary key: the tail is read once for all assets. LOG_COLUMNS is a constant of `sql_rows`.
+_TAIL = per_dialect(
+    sqlite=f"select {LOG_COLUMNS} from materialization where seq > ? order by seq limit ?",  # noqa: S608
+    postgres=f"select {LOG_COLUMNS} from materialization where seq > ? order by seq limit nullif(?::bigint, -1)",  # noqa: S608
+)
+CHUNKS = per_dialect(
+    sqlite="""
 select asset_id, first_id, count, frame, residual from state_chunk
-where asset_id in (select value from json_each(?)) order by asset_id, first_id"""
+where asset_id in (select value from json_each(?)) order by asset_id, first_id""",
+    postgres="""
+select asset_id, first_id, count, frame, residual from state_chunk
+where asset_id in (select value::bigint from json_array_elements_text(?::json)) order by asset_id, first_id""",
+)
 _FIRST_IDS = "select first_id from state_chunk where asset_id = ? order by first_id"
 _CHUNK = "select asset_id, first_id, count, frame, residual from state_chunk where asset_id = ? and first_id = ?"
 _REMOVE_CHUNK = "delete from state_chunk where asset_id = ? and first_id = ?"
@@ -134,7 +143,7 @@ def damaged(asset: str, error: ValueError) -> StoreError:
     )
 
 
-def read_state(cursor: apsw.Cursor, asset_ids: Mapping[str, int]) -> StoredState:
+def read_state(cursor: Cursor, asset_ids: Mapping[str, int]) -> StoredState:
     """The columns of these assets (0 for an id the store has not seen); linear in their chunks and the whole tail."""
     watermark, _ = cursor.execute(WATERMARK).get
     rows: list[tuple[Any, ...]] = cursor.execute(
@@ -157,7 +166,7 @@ def read_state(cursor: apsw.Cursor, asset_ids: Mapping[str, int]) -> StoredState
     )
 
 
-def prepare_fold(cursor: apsw.Cursor, folding: Folding) -> Fold | None:
+def prepare_fold(cursor: Cursor, folding: Folding) -> Fold | None:
     """The next stretch of the tail laid over the chunks it touches; None if there is no tail. Reads only.
 
     Raises StoreError if a chunk that it touches is damaged.
@@ -178,7 +187,7 @@ def prepare_fold(cursor: apsw.Cursor, folding: Folding) -> Fold | None:
 class _Homes:
     """Which chunk each partition belongs to, by the first ids of its asset's chunks."""
 
-    def __init__(self, cursor: apsw.Cursor) -> None:
+    def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
         self._first_ids: dict[int, Ints] = {}
 
@@ -205,7 +214,7 @@ class _Homes:
 
 
 def _fold_asset(  # noqa: PLR0917 - one caller, above
-    cursor: apsw.Cursor,
+    cursor: Cursor,
     homes: _Homes,
     asset_id: int,
     newer: PartitionColumns,
@@ -252,7 +261,7 @@ def _cuts(count: int, size: int, *, even: bool) -> list[int]:
     return [*range(0, count, size), count]
 
 
-def _read_chunk(cursor: apsw.Cursor, asset_id: int, first_id: int) -> PartitionColumns:
+def _read_chunk(cursor: Cursor, asset_id: int, first_id: int) -> PartitionColumns:
     row = cursor.execute(_CHUNK, (asset_id, first_id)).get
     try:
         return Chunks.of_rows([row]).columns(0, 1)
@@ -261,7 +270,7 @@ def _read_chunk(cursor: apsw.Cursor, asset_id: int, first_id: int) -> PartitionC
         raise damaged(key, error) from error
 
 
-def write_fold(cursor: apsw.Cursor, fold: Fold, at: int) -> Compaction | None:
+def write_fold(cursor: Cursor, fold: Fold, at: int) -> Compaction | None:
     """Write a prepared fold; None, and nothing is written, if the chunks changed since it was prepared."""
     cursor.execute(_MOVE_WATERMARK, (fold.end, at, fold.begin, fold.version))
     if not cursor.connection.changes():
@@ -271,7 +280,7 @@ def write_fold(cursor: apsw.Cursor, fold: Fold, at: int) -> Compaction | None:
     return Compaction(rows=fold.rows, chunks=len(fold.added))
 
 
-def forget_chunks(cursor: apsw.Cursor) -> None:
+def forget_chunks(cursor: Cursor) -> None:
     """Remove all chunks: the log is all tail again, until it is folded anew."""
     cursor.execute(_FORGET_CHUNKS)
     cursor.execute(_FORGET)

@@ -1,0 +1,342 @@
+"""The state store in an SQL database, whichever it is: the contract is `store.StateStore`, the adapters are `sqlite` and `postgres`.
+
+This module holds the class, partition keys, and when the log is folded into chunks; the log, chunks, runs, steps and
+what versions are made of are in `sql_log`, `sql_chunks`, `sql_runs`, `sql_steps` and `sql_versions`, and what each database is asked for
+in `dialects`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from assets_core.model.errors import StoreError
+from assets_core.state import sql_log, sql_runs, sql_steps, sql_versions
+from assets_core.state.sql_rows import instant_to_int
+from assets_core.state.store import NO_PARTS, Compaction
+from partitions.errors import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+    from types import TracebackType
+
+    from assets_core.model.checks import CheckOutcome
+    from assets_core.model.records import (
+        AssetVersions,
+        AttemptRecord,
+        ClaimedStep,
+        DataVersions,
+        PartitionHistory,
+        RecordAnswer,
+        RecordedVersion,
+        RunRecord,
+        RunStatus,
+        Settled,
+        StateSnapshot,
+        StepClaim,
+        StepDuration,
+        StepOutcome,
+        StepRecord,
+        VersionIds,
+        VersionParts,
+    )
+    from assets_core.state.dialects import Cursor, Transactions
+    from assets_core.state.locks import RunLock
+    from assets_core.state.sql_chunks import Fold
+    from assets_core.state.store import StateProblem
+    from partitions.definitions import KeyIds
+
+_KEY_IDS = "select space, key, id from partition_key where removed = 0 order by space, id"
+_ADD_KEY = """
+insert into partition_key (space, id, key)
+values (?1, (select coalesce(max(id), 0) + 1 from partition_key where space = ?1), ?2)
+on conflict (space, key) do update set removed = 0"""
+_REMOVE_KEY = "update partition_key set removed = 1 where space = ? and key = ? and removed = 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """When the log is folded into chunks, of how many partitions, and how much at once.
+
+    `due`: log rows without a chunk after which the store folds by itself. `rows` and `chunks`: the most that one transaction folds
+    and touches, which bound its time whatever the log looks like.
+    """
+
+    partitions: int = 4_096
+    due: int = 20_000
+    rows: int = 100_000
+    chunks: int = 2_000
+
+
+DEFAULT_FOLDING: Final = Folding()
+
+
+class SqlStore(ABC):
+    """A state store on `database`, whose tables are there or are made when somebody writes. Threads may share an instance and take turns."""
+
+    def __init__(self, database: Transactions, folding: Folding) -> None:
+        self._folding = folding
+        self._database = database
+
+    @abstractmethod
+    def run_lock(self) -> RunLock:
+        """The lock of one run at a time on this state; it opens nothing before it is used."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release everything; further calls raise StoreError."""
+        self._database.close()
+
+    def key_ids(self) -> KeyIds:
+        """Ids of all partition keys that are in use, per dictionary space, in the order of their ids."""
+        with self._database.read() as cursor:
+            return _read_keys(cursor)
+
+    def intern_keys(self, keys: Mapping[str, Sequence[str]]) -> KeyIds:
+        """Make sure that these keys have ids, then answer like `key_ids`; writes only if one has none. Ids start at 1."""
+        known = self.key_ids()
+        missing = [
+            (space, key)
+            for space, wanted in keys.items()
+            for key in wanted
+            if key not in known.get(space, {})
+        ]
+        if not missing:
+            return known
+        with self._database.write() as cursor:
+            cursor.executemany(_ADD_KEY, missing)
+            return _read_keys(cursor)
+
+    def remove_keys(self, space: str, keys: Sequence[str]) -> None:
+        """Take keys of a dynamic definition out of use. Raises StoreError for an unknown one; then none is removed."""
+        with self._database.write() as cursor:
+            known = _read_keys(cursor).get(space, {})
+            for key in keys:
+                cursor.execute(_REMOVE_KEY, (space, key))
+                if not cursor.connection.changes():
+                    near = nearest(key, known)
+                    raise StoreError(
+                        f"{space} has no partition key {key!r}; nothing was removed.",
+                        hint=f"Nearest: {', '.join(near)}" if near else None,
+                    )
+
+    def register(
+        self, assets: Iterable[AssetVersions], parts: Mapping[str, VersionParts] = NO_PARTS
+    ) -> Mapping[str, VersionIds]:
+        """Make sure that the versions are known, and answer their ids by asset key; writes only if something is new."""
+        wanted = list(assets)
+        with self._database.read() as cursor:
+            found = _version_ids(sql_log.known_versions(cursor, wanted))
+            is_known = all(versions.code_id and versions.deps_id for versions in found.values())
+            if is_known and not sql_versions.undescribed(cursor, found, parts):
+                return found
+        with self._database.write() as cursor:
+            found = _version_ids(sql_log.intern_versions(cursor, wanted))
+            sql_versions.describe(cursor, found, parts)
+        return found
+
+    def versions(self, ids: Iterable[int]) -> Mapping[int, RecordedVersion]:
+        """The versions of these ids with their parts; an unknown id is left out."""
+        with self._database.read() as cursor:
+            return sql_versions.read_versions(cursor, ids)
+
+    def snapshot(self, assets: Iterable[AssetVersions]) -> StateSnapshot:
+        """One consistent view of these assets; linear in their chunks and in the log since the last folding.
+
+        Columns are decoded each time they are looked at, and may be read-only views.
+        """
+        with self._database.read() as cursor:
+            return sql_log.read_snapshot(cursor, assets)
+
+    def tokens(self, asset: str, space: str) -> Mapping[int, str]:
+        """Commit token of the last success of each partition that published data."""
+        with self._database.read() as cursor:
+            return sql_log.read_tokens(cursor, asset, space)
+
+    def data_versions(
+        self, asset: str, space: str, partition_ids: Iterable[int]
+    ) -> Mapping[int, DataVersions]:
+        """Versions of the rows of these partitions, and of what they were made from."""
+        with self._database.read() as cursor:
+            return sql_log.read_data_versions(cursor, asset, space, partition_ids)
+
+    def history(self, asset: str, space: str, partition_id: int) -> PartitionHistory:
+        """What is recorded of one partition."""
+        with self._database.read() as cursor:
+            return sql_log.read_history(cursor, asset, space, partition_id)
+
+    def mark_current(
+        self, asset: AssetVersions, partition_ids: Sequence[int], now: datetime
+    ) -> None:
+        """Record existing successes as current. Raises StoreError for a partition without one; then none is marked."""
+        with self._database.write() as cursor:
+            sql_log.mark_partitions(cursor, asset, partition_ids, instant_to_int(now))
+        self._fold_if_due(now)
+
+    def spaces(self, asset: str) -> Mapping[str, int]:
+        """How many partitions are on record of an asset, by partition space; linear in the asset's log."""
+        with self._database.read() as cursor:
+            return sql_log.read_spaces(cursor, asset)
+
+    def restart(self, asset: str, now: datetime) -> int:
+        """Let the state of an asset begin anew. Raises StoreError while a step of a running run works on it."""
+        with self._database.write() as cursor:
+            return sql_log.restart_asset(cursor, asset, instant_to_int(now))
+
+    def start_run(self, run: RunRecord) -> None:
+        """Insert a run with status RUNNING, whatever its record says. Raises StoreError if the id is taken."""
+        with self._database.write() as cursor:
+            sql_runs.insert_run(cursor, run)
+
+    def finish_run(self, run_id: str, status: RunStatus, now: datetime) -> None:
+        """Set a run's final status. Raises StoreError if it has ended, or has a step that is still RUNNING."""
+        with self._database.write() as cursor:
+            sql_runs.end_run(cursor, run_id, status, instant_to_int(now))
+        self._fold_if_due(now)
+
+    def claim(self, run_id: str, claims: Sequence[StepClaim], now: datetime) -> list[ClaimedStep]:
+        """Start steps of a run, all or none.
+
+        Raises StoreError for an ended run, a used token, unregistered versions, or a partition that another RUNNING step of the
+        run has.
+        """
+        # Before anything is begun, so that a failure to fold (a full disk) is not mistaken for a failure of a step.
+        self._fold_if_due(now)
+        with self._database.write() as cursor:
+            return sql_steps.claim_steps(cursor, run_id, claims, instant_to_int(now))
+
+    def reclaim(self, step_id: int, token: str, now: datetime) -> ClaimedStep:
+        """Start the next attempt of a step whose last one failed. Raises StoreError for any other step, or a used token."""
+        with self._database.write() as cursor:
+            return sql_steps.claim_again(cursor, step_id, token, instant_to_int(now))
+
+    def record(self, outcomes: Sequence[StepOutcome], now: datetime) -> list[RecordAnswer]:
+        """Write outcomes in one transaction, one answer each; durable when this returns.
+
+        Raises StoreError, and writes nothing at all, for a receipt of a partition that its step did not claim.
+        """
+        with self._database.write() as cursor:
+            return sql_steps.record_outcomes(cursor, outcomes, instant_to_int(now))
+
+    def settle(self, run_id: str, settled: Sequence[Settled], now: datetime) -> None:
+        """Write steps that ended without being claimed."""
+        with self._database.write() as cursor:
+            sql_steps.settle_steps(cursor, run_id, settled, instant_to_int(now))
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """One run, or None."""
+        with self._database.read() as cursor:
+            return sql_runs.read_run(cursor, run_id)
+
+    def runs(self, limit: int = 50) -> list[RunRecord]:
+        """The latest runs, newest first, without their plans."""
+        with self._database.read() as cursor:
+            return sql_runs.read_runs(cursor, limit)
+
+    def steps(self, run_id: str, *, asset: str | None = None) -> list[StepRecord]:
+        """All steps of a run in the order they were written; none for an unknown run."""
+        with self._database.read() as cursor:
+            return sql_runs.read_steps(cursor, run_id, asset)
+
+    def attempts(self, run_id: str) -> list[AttemptRecord]:
+        """All failed attempts of a run, final ones included, in order."""
+        with self._database.read() as cursor:
+            return sql_runs.read_attempts(cursor, run_id)
+
+    def checks(self, run_id: str) -> list[tuple[int, CheckOutcome]]:
+        """All check outcomes of a run with their step ids, in order."""
+        with self._database.read() as cursor:
+            return sql_runs.read_checks(cursor, run_id)
+
+    def durations(self, asset: str, space: str, limit: int = 100) -> list[StepDuration]:
+        """What the latest succeeded steps of an asset took, newest first; none for an asset that the store has not seen."""
+        with self._database.read() as cursor:
+            return sql_runs.read_durations(cursor, asset, space, limit)
+
+    def unfinished_runs(self) -> list[RunRecord]:
+        """Runs with status RUNNING, oldest first, with their plans."""
+        with self._database.read() as cursor:
+            return sql_runs.read_unfinished(cursor)
+
+    def compact(self, now: datetime, *, rebuild: bool = False) -> Compaction:
+        """Fold all that is in the log now into chunks; with `rebuild`, after dropping those that are there."""
+        from assets_core.state import sql_chunks  # noqa: PLC0415 - loads numpy
+
+        with self._database.read() as cursor:
+            goal = sql_log.committed_seq(cursor)
+        if rebuild and goal:
+            with self._database.write() as cursor:
+                sql_chunks.forget_chunks(cursor)
+        rows = chunks = 0
+        while True:
+            with self._database.read() as cursor:
+                fold = sql_chunks.prepare_fold(cursor, self._folding)
+            # What others record meanwhile is left for the next time: they could go on for ever.
+            if fold is None or fold.begin >= goal:
+                return Compaction(rows, chunks)
+            done = self._write_fold(fold, now)
+            if done is not None:
+                rows, chunks = rows + done.rows, chunks + done.chunks
+
+    def _fold_if_due(self, now: datetime) -> None:
+        """Fold one stretch of the log if there is much of it; a longer one is folded a stretch at a time."""
+        with self._database.read() as cursor:
+            if sql_log.backlog(cursor) < self._folding.due:
+                return
+            from assets_core.state import sql_chunks  # noqa: PLC0415 - loads numpy
+
+            fold = sql_chunks.prepare_fold(cursor, self._folding)
+        if fold is not None:
+            # If another process folded meanwhile, that is just as good.
+            self._write_fold(fold, now)
+
+    def _write_fold(self, fold: Fold, now: datetime) -> Compaction | None:
+        from assets_core.state import sql_chunks  # noqa: PLC0415 - loads numpy
+
+        with self._database.write() as cursor:
+            return sql_chunks.write_fold(cursor, fold, instant_to_int(now))
+
+    def copy_to(self, target: SqlStore) -> Mapping[str, int]:
+        """Copy all of this state into another store that is empty, in one transaction there; answers how many rows each table has.
+
+        The copy is verified before it is committed. Raises StoreError, and then the target is as it was. No run may work on either.
+        """
+        with self._database.read() as cursor:
+            return target.take_over(cursor)
+
+    def take_over(self, source: Cursor) -> Mapping[str, int]:
+        """Copy the state that `source` reads into this empty one: the other half of `copy_to`."""
+        from assets_core.state import sql_copy  # noqa: PLC0415 - loads numpy
+
+        with self._database.write() as cursor:
+            return sql_copy.copy_state(source, cursor)
+
+    def verify(self) -> list[StateProblem]:
+        """Everything that is wrong with the state; reads the whole log."""
+        from assets_core.state import sql_verify  # noqa: PLC0415 - loads numpy
+
+        with self._database.read() as cursor:
+            return sql_verify.find_problems(cursor)
+
+
+def _version_ids(known: Mapping[str, tuple[int, VersionIds]]) -> dict[str, VersionIds]:
+    return {asset: versions for asset, (_, versions) in known.items()}
+
+
+def _read_keys(cursor: Cursor) -> dict[str, dict[str, int]]:
+    spaces: dict[str, dict[str, int]] = {}
+    for space, key, key_id in cursor.execute(_KEY_IDS):
+        spaces.setdefault(space, {})[key] = key_id
+    return spaces
