@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assets_core.execution.executors import Failed, StepEnd
 from assets_core.model.errors import InternalError, ProjectError, UserCodeError
+from assets_core.telemetry.observability import begin_step_span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from assets_core.execution.executors import InProcessExecutor
     from assets_core.execution.step_order import StepOrder
@@ -50,6 +51,7 @@ class _Going:
     order: StepOrder
     stream: StepStream | None
     began: float
+    end_span: Callable[[], None]
 
 
 class ProcessExecutor:
@@ -63,7 +65,9 @@ class ProcessExecutor:
         self._loading = loading
         self._going: dict[int, _Going] = {}
         self._ended: list[StepEnd] = []
-        self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._woken, self._waker = os.pipe()
+        for end in (self._woken, self._waker):
+            os.set_blocking(end, False)
         self._server: _Server | None = _Server(loading)
 
     @property
@@ -81,7 +85,8 @@ class ProcessExecutor:
         if self._server is None:
             self._server = _Server(self._loading)
         stream = None if log is None else log.stream(name)
-        self._going[order.step_id] = _Going(order, stream, time.monotonic())
+        end_span = begin_step_span(order.asset, name, order.number)
+        self._going[order.step_id] = _Going(order, stream, time.monotonic(), end_span)
         try:
             self._server.say(do="start", order=replace(order, elsewhere=True).to_json())
         except OSError:
@@ -149,6 +154,7 @@ class ProcessExecutor:
         going = self._going.pop(step)
         if going.stream is not None:
             going.stream.flush()
+        going.end_span()
         self._ended.append(end)
 
     def _died(self, order: StepOrder, cause: str) -> Failed:

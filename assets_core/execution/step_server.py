@@ -176,8 +176,9 @@ class StepServer:
         return True
 
     def _start(self, order: StepOrder) -> None:
-        result_read, result_write = os.pipe2(os.O_CLOEXEC)
-        output_read, output_write = os.pipe2(os.O_CLOEXEC)
+        # Python's pipes are closed by exec, and a forked child closes what it inherits itself.
+        result_read, result_write = os.pipe()
+        output_read, output_write = os.pipe()
         for pipe in (result_read, output_read):
             os.set_blocking(pipe, False)
         if self._project is None:

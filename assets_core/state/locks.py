@@ -126,10 +126,9 @@ def held_by(holder: LockHolder, lock: str) -> StoreError:
             f"Another process holds {lock}.",
             hint="Wait for it to end and run the command again.",
         )
-    there = f", on {holder.host}" if holder.host else ""
     return StoreError(
         f"Run {holder.run_id} is going on in this project, in {holder.place}.",
-        hint=f"Wait for it to end, or stop it: partita runs cancel {holder.run_id}{there}",
+        hint=f"Wait for it to end, or stop it: partita runs cancel {holder.run_id}",
     )
 
 

@@ -42,7 +42,7 @@ def make_executor(project: Project, jobs: int | None) -> Executor:
         worker = Worker(project.resolved, logger_of)
         return LimitingExecutor(InProcessExecutor(worker, lambda: datetime.now(UTC)), loading)
     _require_shared(project.resolved)
-    return ProcessExecutor(jobs or settings.jobs or len(os.sched_getaffinity(0)), loading)
+    return ProcessExecutor(jobs or settings.jobs or _cores(), loading)
 
 
 def definitions_at(argument: str) -> Resolved:
@@ -84,6 +84,13 @@ def _without_password(table: Mapping[str, Any]) -> dict[str, Any]:
     state = table.get("state")
     shown = {"state": without_password(state)} if isinstance(state, str) else {}
     return {**table, **shown}
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux only
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _require_shared(resolved: Resolved) -> None:

@@ -29,9 +29,10 @@ class Settings(BaseModel):
 def checked_settings(location: Location) -> Settings:
     """The project's table. Raises ProjectError for what it can't say."""
     try:
-        return Settings.model_validate(dict(location.table))
+        settings = Settings.model_validate(dict(location.table))
     except ValidationError as error:
         raise _told(location, error) from error
+    return settings
 
 
 def _told(location: Location, error: ValidationError) -> ProjectError:

@@ -111,7 +111,7 @@ def test_a_lock_that_stays_held_is_refused_with_who_holds_it(
         with pytest.raises(StoreError, match="Run run-7 is going on") as caught:
             new_lock(postgres_url).acquire("run-8", wait=wait, on_wait=waited.append)
         assert f"process {elsewhere.pid} on {HOST}" in caught.value.message
-        assert f"partita runs cancel run-7, on {HOST}" in (caught.value.hint or "")
+        assert "partita runs cancel" in (caught.value.hint or "")
     assert waited == [LockHolder(elsewhere.pid, "run-7", HOST)]
 
 

@@ -163,8 +163,8 @@ class TestTheFile:
         with SqliteStore(path) as store:
             materialize(store, "run-1", 1)
         older = apsw.Connection(str(path))
-        older.execute("drop table version_part; drop table part")
         older.execute("drop index step_measured; alter table step drop column seconds")
+        older.execute("drop table version_part; drop table part")
         older.execute("update meta set value = '4' where name = 'schema_version'")
         older.close()
         part = VersionPart("orders", "function", "1", "y")
