@@ -31,6 +31,7 @@ def refused(answer: Answer, *words: str) -> None:
     assert [word for word in words if word not in answer.err] == [], answer.err
 
 
+@pytest.mark.slow
 def test_a_project_runs_from_the_beginning_to_a_change(shared: Shop, postgres_url: str) -> None:
     assert "no state yet; the first run makes it" in shared.run("doctor").out
     assert shared.run("plan", "--json").data["to_run"] > 0
@@ -74,6 +75,7 @@ def test_a_new_project_begins_on_a_server(empty: Shop, postgres_url: str) -> Non
     assert sum(one["fresh"] for one in fresh) == planned
 
 
+@pytest.mark.slow
 def test_two_projects_share_a_server_and_know_nothing_of_each_other(
     shop: Shop, empty: Shop, postgres_server: str
 ) -> None:
@@ -209,6 +211,7 @@ def test_a_state_of_a_newer_partita_is_left_alone(shared: Shop, postgres_url: st
     assert "newer" in shared.run("doctor", code=1).out
 
 
+@pytest.mark.slow
 def test_a_state_moves_to_a_server_and_back(shop: Shop, postgres_url: str) -> None:
     shop.run("materialize", "+revenue", "prices")
     there = shop.run("state", "migrate", "--to", "${STATE}", env={"STATE": postgres_url})
