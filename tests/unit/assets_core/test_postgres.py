@@ -16,6 +16,8 @@ from assets_core.state.postgres_address import expand_variables, parse_address
 from assets_core.state.postgres_connection import Database
 from assets_core.state.postgres_cursor import PostgresCursor
 from assets_core.state.postgres_errors import store_error
+from assets_core.state.postgres_schema import MIGRATIONS, SCHEMA_VERSION
+from assets_core.state.schema import Migration
 from assets_core.state.sql_store import DEFAULT_FOLDING, SqlStore
 from tests import postgres
 
@@ -197,6 +199,24 @@ def test_reading_a_state_that_is_not_there_makes_nothing(postgres_url: str) -> N
         assert store.snapshot([ORDERS]).seq == 0
         assert not store.server().holds_state
     assert postgres.execute(postgres_url, "select to_regclass('meta')") == [(None,)]
+
+
+@pytest.mark.parametrize("begins_by", ["reading", "writing"])
+def test_an_older_state_is_brought_up_to_date_when_it_is_next_used(
+    store: Wired, monkeypatch: pytest.MonkeyPatch, begins_by: str
+) -> None:
+    before = store.snapshot([]).state_id
+    later = Migration(SCHEMA_VERSION + 1, "something new", "create table extra (a integer);")
+    monkeypatch.setattr(postgres_connection, "MIGRATIONS", (*MIGRATIONS, later))
+    monkeypatch.setattr(postgres_connection, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    with PostgresStore(store.url) as newer:
+        if begins_by == "writing":
+            newer.start_run(run_record("second"))
+        assert newer.runs()[-1].id == "first"
+        assert newer.snapshot([]).state_id == before
+    version = "select value from meta where name = 'schema_version'"
+    assert postgres.execute(store.url, version) == [(str(SCHEMA_VERSION + 1),)]
+    assert postgres.execute(store.url, "select * from extra") == []
 
 
 def test_an_empty_schema_is_used_as_it_is(postgres_url: str) -> None:
