@@ -91,7 +91,7 @@ class MemoryIOManager:
         if request.in_files:
             raise IOManagerError(
                 f"{request.target.asset} is kept in the memory of one process, and its step runs in another",
-                hint="leave -j out, or store it with a DuckDBIOManager or ParquetIOManager",
+                hint="leave -j and limits (timeout, memory) out, or store it with a DuckDBIOManager or ParquetIOManager",
             )
         rows = take_in(self._bench, request, stream, None)
         return Staged(request, rows.rows, rows.dropped, rows)

@@ -39,9 +39,10 @@ def make_executor(project: Project, jobs: int | None) -> Executor:
     settings = project.settings
     loading = loading_of(project)
     if jobs is None and settings.executor == "in_process":
+        _require_shared(project.resolved, limited_only=True)
         worker = Worker(project.resolved, logger_of)
         return LimitingExecutor(InProcessExecutor(worker, lambda: datetime.now(UTC)), loading)
-    _require_shared(project.resolved)
+    _require_shared(project.resolved, limited_only=False)
     return ProcessExecutor(jobs or settings.jobs or _cores(), loading)
 
 
@@ -93,15 +94,23 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _require_shared(resolved: Resolved) -> None:
-    from io_managers.memory import MemoryIOManager  # noqa: PLC0415 - only when processes are asked for
+def _require_shared(resolved: Resolved, *, limited_only: bool) -> None:
+    """Raise if a step that runs in another process writes or reads what is kept in the memory of this one."""
+    from io_managers.memory import MemoryIOManager  # noqa: PLC0415 - only when something is run
 
-    for key, spec in resolved.graph.specs.items():
-        if isinstance(resolved.outline.manager(key), MemoryIOManager):
-            raise DefinitionError(
-                f"asset {key!r} is kept in the memory of one process (io_manager {spec.io_manager!r}), and -j runs steps in others",
-                hint="leave -j out, or store it with a DuckDBIOManager or ParquetIOManager",
-            )
+    specs = resolved.graph.specs
+    for key, spec in specs.items():
+        limits = [name for name in ("timeout", "memory") if getattr(spec, name) is not None]
+        if limited_only and not limits:
+            continue
+        for used in (key, *(edge.upstream for edge in spec.dependencies)):
+            if isinstance(resolved.outline.manager(used), MemoryIOManager):
+                why = f"{key!r} has a {limits[0]}" if limited_only else "-j is given"
+                out = f"its {limits[0]}" if limited_only else "-j"
+                raise DefinitionError(
+                    f"asset {used!r} is kept in the memory of one process (io_manager {specs[used].io_manager!r}), and steps run in others because {why}",
+                    hint=f"leave {out} out, or store it with a DuckDBIOManager or ParquetIOManager",
+                )
 
 
 def logger_of(asset: str) -> logging.Logger:

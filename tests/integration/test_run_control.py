@@ -141,6 +141,15 @@ def test_memory_of_one_process_is_refused_where_steps_run_in_others(busy: Shop) 
     answer = busy.run("materialize", "-j", "2", code=2)
     assert "kept in the memory of one process" in answer.err
     assert "leave -j out" in answer.err
+    busy.run("materialize")
+    busy.edit(
+        "assets.py",
+        "@asset(partitions=days)\ndef other",
+        "@asset(partitions=days, timeout=timedelta(hours=1))\ndef other",
+    )
+    answer = busy.run("materialize", code=2)
+    assert "'other' has a timeout" in answer.err
+    assert "leave its timeout out" in answer.err
 
 
 def test_a_failure_in_another_process_is_told_like_one_here(busy: Shop) -> None:
