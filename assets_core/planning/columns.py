@@ -68,14 +68,15 @@ class Layout:
         if len(ids) == len(index) and np.array_equal(ids, index.ids):
             return cls(index, ids, None, None, np.zeros(len(index), dtype=np.bool_))
         slots = index.slots_of_ids(ids)
-        known: Mask | None = slots >= 0
-        if known is not None and known.all():
-            known = None
-        else:
-            slots = slots[known]
+        known = slots >= 0
         absent = np.ones(len(index), dtype=np.bool_)
-        absent[slots] = False
-        return cls(index, ids, slots, known, absent)
+        absent[slots[known]] = False
+        if known.all():
+            return cls(index, ids, slots, None, absent)
+        return cls(index, ids, slots[known], known, absent)
+
+    def __post_init__(self) -> None:
+        self.absent.flags.writeable = False  # assets share it
 
     def spread(self, column: NDArray[Entry]) -> NDArray[Entry]:
         """One entry per slot, 0 or false where nothing is recorded. May be the column itself."""
@@ -205,7 +206,7 @@ class Recent(Generic[T]):
 
 
 def put(target: NDArray[np.uint8], where: Mask, value: int) -> None:
-    """`target[where] = value`, by arithmetic: without branches that takes a fifth of the time."""
+    """`target[where] = value`, by arithmetic: without branches it takes a third of the time or less."""
     change = target ^ np.uint8(value)
     change &= -where.view(np.uint8)
     target ^= change

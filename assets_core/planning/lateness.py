@@ -38,10 +38,13 @@ if TYPE_CHECKING:
 
 
 def due_partitions(index: PartitionIndex, spec: AssetSpec, now: datetime) -> Mask:
-    """Slots whose window ended at least `closed_after` ago; without a time dimension, all of them."""
+    """Slots whose window ended at least `closed_after` ago; without a time dimension, all of them. Read-only: assets share it."""
     if index.ends is None or not spec.closed_after:
-        return np.ones(len(index), dtype=np.bool_)
-    return np.asarray(index.ends + spec.closed_after.total_seconds() <= now.timestamp())
+        due = np.ones(len(index), dtype=np.bool_)
+    else:
+        due = np.asarray(index.ends + spec.closed_after.total_seconds() <= now.timestamp())
+    due.flags.writeable = False
+    return due
 
 
 def horizons_of(

@@ -65,7 +65,7 @@ def _no_versions(asset: str, partition_ids: Iterable[int]) -> Mapping[int, DataV
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
-    """What was already computed about these facts for another asset; see `Recent`."""
+    """What was computed for one asset and is the same for others; see `Recent`. Holds nothing that can't be computed again."""
 
     mapped: Recent[MappedSet] = field(default_factory=Recent)
     layouts: Recent[Layout] = field(default_factory=Recent)
@@ -128,14 +128,15 @@ def bind_dependencies(facts: Facts, spec: AssetSpec) -> tuple[BoundDependency, .
 def _mapped(
     facts: Facts, mapping: PartitionMapping, upstream: PartitionIndex, downstream: PartitionIndex
 ) -> MappedSet:
-    question: object = mapping
+    def bind() -> MappedSet:
+        return bind_mapping(mapping, upstream, downstream)
+
     try:
         hash(mapping)
-    except TypeError:  # a user's mapping that holds a dictionary; the graph keeps it alive
-        question = id(mapping)
-    return facts.shared.mapped.answer(
-        (question, upstream, downstream), lambda: bind_mapping(mapping, upstream, downstream)
-    )
+    except TypeError:
+        # Somebody's mapping that holds a dictionary: no two of them are known to be the same.
+        return bind()
+    return facts.shared.mapped.answer((mapping, upstream, downstream), bind)
 
 
 def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
@@ -151,7 +152,7 @@ def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
         lost=_mask_of_ids(index, facts.lost.get(spec.key, ())),
         in_flight=_mask_of_ids(index, facts.state.in_flight.get(spec.key, ())),
         due=facts.shared.due.answer(
-            (index, spec.closed_after), lambda: due_partitions(index, spec, facts.now)
+            (index, spec.closed_after, facts.now), lambda: due_partitions(index, spec, facts.now)
         ),
     )
 

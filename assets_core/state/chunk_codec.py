@@ -168,6 +168,7 @@ class Chunks:
             ready[place] if place in ready else _line(base, slope, total)
             for place, (base, slope, _) in enumerate(lines)
         ]
+        columns[_IDS].flags.writeable = False
         self._latest_ids = (ids_are_told_by, columns[_IDS])
         same = one_line[_DATA_SEQ] and lines[_DATA_SEQ][:2] == [0, 0]
         columns[_DATA_SEQ] = columns[_SEQ] if same else columns[_SEQ] + columns[_DATA_SEQ]

@@ -285,6 +285,32 @@ def test_any_intervals_a_user_returns_are_answered_as_a_loop_would(
         assert mapped.downstream_slots(slot).tolist() == np.flatnonzero(table[:, slot]).tolist()
 
 
+@given(st.integers(0, 12), st.data())
+def test_one_to_one_is_what_reads_the_same_slot_everywhere_and_answers_as_a_loop_would(
+    count: int, data: st.DataObject
+) -> None:
+    upstream, downstream = (
+        _numbered(data.draw(st.sampled_from([count, count + 1]))),
+        _numbered(count),
+    )
+    lo = np.arange(count)
+    hi = lo + 1
+    if count and data.draw(st.booleans()):
+        lo[data.draw(st.integers(0, count - 1))] = 0
+    mapped = MappedSet.from_intervals("x", upstream, downstream, lo=lo, hi=hi)
+    table = _matrix(mapped)
+    assert mapped.one_to_one == (
+        table.shape == (count, count) and bool((table == np.eye(count, dtype=np.bool_)).all())
+    )
+    rng = np.random.default_rng(count)
+    mask, wanted = rng.random(len(upstream)) < 0.5, rng.random(count) < 0.5
+    values = rng.integers(-9, 9, len(upstream))
+    assert np.array_equal(mapped.any_upstream(mask), (table & mask).any(axis=1))
+    assert np.array_equal(mapped.upstream_of(wanted), table[wanted].any(axis=0))
+    expected = np.where(table, values, NOTHING).max(axis=1, initial=NOTHING)
+    assert np.array_equal(mapped.max_upstream(values), expected)
+
+
 @given(st.sampled_from(STRETCHES), st.data())
 def test_a_product_equals_the_product_of_its_dimensions(
     stretch: tuple[str, str, str], data: st.DataObject

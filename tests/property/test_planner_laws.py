@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets_core.authoring.graph import AssetGraph
 from assets_core.planning.planner import Mode, PlanRequest, plan_run
 from assets_core.planning.reasons import Reason
-from assets_core.planning.staleness import Facts, judge
+from assets_core.planning.staleness import Facts, Shared, judge
+from partitions.keyed_mappings import All
 from tests.property.planner_reference import Reference
 from tests.property.planner_strategies import facts, requests
+
+if TYPE_CHECKING:
+    from assets_core.model.specs import Dependency
+    from partitions.definitions import PartitionIndex
+    from partitions.keyed_mappings import PartitionMapping
+    from partitions.mapped_set import MappedSet
 
 
 @given(facts())
@@ -87,6 +98,40 @@ def test_every_partition_in_scope_is_in_one_part_of_the_plan_and_only_what_is_fr
         assert (verdict.reasons[part.waiting.mask()] == Reason.UPSTREAM).all()
         if request.mode is not Mode.MISSING:
             assert not part.passed_over
+
+
+@dataclass
+class Unhashable:
+    """Binds as the mapping that it holds, and is the key of nothing."""
+
+    mapping: PartitionMapping
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def triggers(self) -> bool:
+        return self.mapping.triggers
+
+    def text(self) -> str:
+        return self.mapping.text()
+
+    def bind(self, upstream: PartitionIndex, downstream: PartitionIndex) -> MappedSet:
+        return self.mapping.bind(upstream, downstream)
+
+
+@given(facts())
+def test_mappings_whose_binding_assets_cant_share_give_the_same_plan(about: Facts) -> None:
+    def unshared(edge: Dependency) -> Dependency:
+        # The planner knows `All` by its class.
+        alone = edge.mapping if isinstance(edge.mapping, All) else Unhashable(edge.mapping)
+        return replace(edge, mapping=alone)
+
+    specs = {
+        key: replace(spec, dependencies=tuple(map(unshared, spec.dependencies)))
+        for key, spec in about.graph.specs.items()
+    }
+    request = PlanRequest(about.graph.order, {})
+    alone = replace(about, graph=AssetGraph(specs), shared=Shared())
+    assert plan_run(alone, request).as_json() == plan_run(about, request).as_json()
 
 
 @given(facts())

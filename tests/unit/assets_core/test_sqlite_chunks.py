@@ -142,6 +142,47 @@ class TestBytes:
         ]
         assert rows_of(decoded(*pieces)) == rows_of(whole)
 
+    @given(
+        st.lists(st.sampled_from(["line", "other line", "holes", "other holes"]), max_size=6),
+        st.booleans(),
+    )
+    def test_assets_with_equal_ids_share_them_and_no_others_do(
+        self, kinds: list[str], bent: bool
+    ) -> None:
+        hours = np.arange(40, dtype=np.int64)
+        ids_of = {
+            "line": hours[:30],
+            "other line": hours[1:31],
+            "holes": hours[hours % 4 != 3],
+            "other holes": hours[hours % 4 != 2],
+        }
+        assets = []
+        for number, kind in enumerate(kinds):
+            one = np.ones(30, dtype=np.int64)
+            seq = one.cumsum() ** 2 if bent else one.cumsum()
+            assets.append(
+                PartitionColumns(ids_of[kind], seq + number, *[one] * 3, seq, *[one] * 3)
+            )
+        pieces = [
+            PartitionColumns(*(array[half] for array in column_arrays(whole)))
+            for whole in assets
+            for half in (slice(20), slice(20, None))
+        ]
+        encoded = [encode_chunk(piece) for piece in pieces]
+        chunks = (
+            Chunks([len(piece.ids) for piece in pieces], *zip(*encoded, strict=True))
+            if pieces
+            else None
+        )
+        before: PartitionColumns | None = None
+        for number, (kind, whole) in enumerate(zip(kinds, assets, strict=True)):
+            assert chunks is not None
+            found = chunks.columns(2 * number, 2 * number + 2)
+            assert rows_of(found) == rows_of(whole)
+            if before is not None and kinds[number - 1] == kind and not (bent and "holes" in kind):
+                assert found.ids is before.ids
+            before = found
+
     def test_what_counts_up_needs_no_residuals_and_what_stays_no_memory(self) -> None:
         hours = np.arange(8_192, dtype=np.int64)
         one = np.ones(8_192, dtype=np.int64)
