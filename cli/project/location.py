@@ -44,7 +44,13 @@ class Location:
         Raises ProjectError for an address of something else, and for an environment variable that is not set.
         """
         written = self.table.get("state", DEFAULT_STATE)
-        return place_of_state(written if isinstance(written, str) else DEFAULT_STATE, self.root)
+        try:
+            return place_of_state(
+                written if isinstance(written, str) else DEFAULT_STATE, self.root
+            )
+        except ProjectError as error:
+            where = f"{self.pyproject}: `state` in [tool.partita]"
+            raise ProjectError(f"{where}: {error.message}", hint=error.hint) from error
 
     @property
     def folder(self) -> Path:
