@@ -51,10 +51,18 @@ class RunLogs:
 
     def read(self, run_id: str, started_at: datetime) -> list[str]:
         """The lines of a run's log so far; empty if it wrote none."""
-        path = self.path(run_id, started_at)
-        if not path.exists():
-            return []
-        return path.read_text(encoding="utf-8").splitlines()
+        return self.read_on(run_id, started_at, 0)[0]
+
+    def read_on(self, run_id: str, started_at: datetime, position: int) -> tuple[list[str], int]:
+        """The complete lines from a position on, and the position to go on from; the first is 0."""
+        try:
+            with self.path(run_id, started_at).open("rb") as file:
+                file.seek(position)
+                content = file.read()
+        except FileNotFoundError:
+            return [], position
+        complete = content[: content.rfind(b"\n") + 1]
+        return complete.decode().splitlines(), position + len(complete)
 
 
 class RunLog:

@@ -39,16 +39,15 @@ def watch(settings: Settings, run: str) -> int:
 
     project, printer = open_project(settings), settings.printer()
     record = find_run(project, run)
-    shown = 0
+    position = 0
     while True:
         going_on = _is_going_on(project, record)
-        lines = project.logs.read(record.id, record.started_at)
-        for one in lines[shown:]:
+        lines, position = project.logs.read_on(record.id, record.started_at, position)
+        for one in lines:
             if printer.output is Output.JSONL:
                 printer.record(parsed_line(one))
             else:
                 printer.note(one)
-        shown = len(lines)
         record = project.store.run(record.id) or record
         if not going_on:
             break
