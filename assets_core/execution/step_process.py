@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 from assets_core.execution.executors import Failed, failed
 from assets_core.execution.step_order import StepOrder
 from assets_core.execution.worker import Worker
-from assets_core.model.errors import PartitaError
+from assets_core.model.errors import InternalError, IOManagerError, PartitaError
 from assets_core.telemetry.run_log import ASSET_LOGGER
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def carry_out(order: StepOrder, project: Resolved, result_pipe: int) -> NoReturn
         signal.signal(signal.SIGTERM, _interrupt)
         _catch_output()
         _limit_memory(order.memory)
-        answer = pickle.dumps(_answer(order, project))
+        answer = _pickled(order, _answer(order, project))
         with open(result_pipe, "wb") as pipe:
             pipe.write(answer)
         code = 0
@@ -79,6 +79,18 @@ def _answer(order: StepOrder, project: Resolved) -> Produced | Skipped | Failed:
                 f"{told.message}; its memory limit is {limit}", told.code, told.frames, told.checks
             )
         return told
+    except Exception as error:  # noqa: BLE001 - a mistake of ours must not look like a death of the process
+        story = traceback.format_exc()
+        message = f"{order.asset}: Partita broke on {type(error).__name__}: {error}"
+        return Failed(message, InternalError.code, story, died=True)
+
+
+def _pickled(order: StepOrder, answer: Produced | Skipped | Failed) -> bytes:
+    try:
+        return pickle.dumps(answer)
+    except Exception as error:  # noqa: BLE001 - pickling calls methods of values that we don't know
+        message = f"{order.asset}: what its IO manager staged can't be handed to the run's own process: {error}"
+        return pickle.dumps(Failed(message, IOManagerError.code, died=True))
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 LIMITED = """
     import os, signal, subprocess, sys, time
+    from dataclasses import replace
+    from assets_core import Definitions, load_assets
+    from io_managers import DuckDBIOManager
     from datetime import timedelta
     from pathlib import Path
 
@@ -75,6 +78,26 @@ LIMITED = """
     def killed() -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
 
+    class Odd(DuckDBIOManager):
+        def stage(self, request, stream):
+            return replace(super().stage(request, stream), content=lambda: None)
+
+    class Broken(DuckDBIOManager):
+        def read_staged(self, staged):
+            raise KeyError("no such thing")
+
+    @asset(io_manager="odd")
+    def oddly_staged() -> pa.Table:
+        return pa.table({"x": [1]})
+
+    @asset(io_manager="broken")
+    def badly_read() -> pa.Table:
+        return pa.table({"x": [1]})
+
+    @asset_check(badly_read)
+    def looked_at(badly_read: pa.Table) -> bool:
+        return True
+
     @asset
     def exiting() -> None:
         os._exit(7)
@@ -93,6 +116,15 @@ LIMITED = """
     def patient() -> None:
         Path("started").touch()
         time.sleep(1000)
+
+    defs = Definitions(
+        assets=load_assets(__name__),
+        io_managers={
+            "default": DuckDBIOManager(".partita/data.duckdb"),
+            "odd": Odd(".partita/odd.duckdb"),
+            "broken": Broken(".partita/broken.duckdb"),
+        },
+    )
 """
 
 
@@ -181,6 +213,19 @@ class TestDeaths:
 
     def test_an_exit_code_is_named(self, stage: Stage) -> None:
         assert "exit code 7 before the function returned" in stage.failure("exiting").message
+
+    def test_what_can_not_be_handed_over_is_the_io_managers_fault(self, stage: Stage) -> None:
+        failure = stage.failure("oddly_staged")
+        assert failure.code == "io-manager"
+        assert "can't be handed to the run's own process" in failure.message
+
+    def test_what_breaks_in_a_way_nobody_foresaw_is_told_with_its_story(
+        self, stage: Stage
+    ) -> None:
+        failure = stage.failure("badly_read")
+        assert failure.code == "internal"
+        assert "Partita broke on KeyError: 'no such thing'" in failure.message
+        assert "read_staged" in failure.frames
 
     def test_a_death_breaks_no_neighbour(self, stage: Stage) -> None:
         dying, living = stage.start("killed"), stage.start("orders")
