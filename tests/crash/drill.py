@@ -12,6 +12,7 @@ import select
 import shutil
 import signal
 import subprocess
+import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from tests import postgres
 from tests.acceptance.conftest import Answer, Project, shop_project
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from assets_core.state.sql_store import SqlStore
 
 ROWS = 50
@@ -73,6 +76,7 @@ PLACES_OF_ROWS: frozenset[Place] = frozenset(
     {(asset, key) for asset in ("orders", "archive") for key in DAYS} | {("total", "")}
 )
 PATIENCE_SECONDS = 60.0
+"""Far above what anything that is waited for takes."""
 _MARK = "PARTITA_TESTS_DRILL"
 
 
@@ -243,6 +247,14 @@ def processes(drill: Drill) -> list[int]:
         if wanted in environment.split(b"\0"):
             found.append(int(folder.name))
     return found
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Ask again and again, up to a limit far above what it takes."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.02)  # another process is waited for
 
 
 def outlived(drill: Drill) -> list[int]:

@@ -19,6 +19,7 @@ from tests.crash.drill import (
     assert_nothing_is_torn,
     make_drill,
     outlived,
+    wait_until,
 )
 
 if TYPE_CHECKING:
@@ -94,3 +95,32 @@ def test_a_step_that_is_killed_fails_alone_and_leaves_nothing(tmp_path: Path) ->
     assert_nothing_is_torn(drill, 2, OF_A_STEP)
     drill.materialize()
     assert_converged(drill, 2, OF_A_STEP)
+
+
+STARTS_OTHERS = """
+import subprocess
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from assets_core import asset
+
+
+@asset
+def hungry() -> pa.Table:
+    subprocess.Popen(["sleep", "1000"])
+    subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    Path("ready").touch()
+    time.sleep(1000)
+    return pa.table({"id": [1]})
+"""
+
+
+def test_what_steps_started_does_not_outlive_a_killed_coordinator(tmp_path: Path) -> None:
+    drill = make_drill(tmp_path / "shop", "-j", "2")
+    drill.project.write("shop.py", STARTS_OTHERS)
+    with drill.start() as run:
+        wait_until((drill.project.folder / "ready").exists)
+        run.kill()
+    assert outlived(drill) == []

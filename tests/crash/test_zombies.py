@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +25,12 @@ from tests.crash.drill import (
     successes,
     tokens_there,
     visible,
+    wait_until,
 )
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
 
@@ -92,14 +92,6 @@ def wake(zombie: subprocess.Popen[str]) -> tuple[int, str]:
     zombie.send_signal(signal.SIGCONT)
     out, err = zombie.communicate(timeout=PATIENCE_SECONDS)
     return zombie.returncode, out + err
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Ask again and again, up to a limit far above what it takes."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.02)  # another process is waited for
 
 
 def waits_for_a_lock(process: subprocess.Popen[str]) -> bool:
