@@ -7,6 +7,7 @@ are ended, as the server does for a machine that vanished, so that the other run
 from __future__ import annotations
 
 import os
+import select
 import signal
 import uuid
 from contextlib import contextmanager
@@ -174,25 +175,26 @@ def test_with_the_state_in_a_file_others_wait_for_a_halted_run_and_take_nothing_
         log = successes(drill)
         with drill.start() as other:
             # It says for whom it waits, or stands before the lock of the destination or of the state's writers.
-            assert other.stderr is not None
-            os.set_blocking(other.stderr.fileno(), False)
-            said = ""
+            said = b""
 
             def waits() -> bool:
                 nonlocal said
                 assert other.stderr is not None
-                said += other.stderr.read() or ""
-                return "waiting" in said or waits_for_a_lock(other)
+                while select.select([other.stderr], [], [], 0)[0]:
+                    text = os.read(other.stderr.fileno(), 65_536)
+                    said += text
+                    if not text:
+                        break
+                return b"waiting" in said or waits_for_a_lock(other)
 
             wait_until(waits)
             assert other.poll() is None, said
             assert drill.ask("select id, status from run order by number") == runs
             assert successes(drill) == log
             code, told = wake(zombie)
-            os.set_blocking(other.stderr.fileno(), True)
             out, err = other.communicate(timeout=PATIENCE_SECONDS)
     assert code == 0, told
-    assert other.returncode == 0, said + out + err
-    assert "recovered" not in said + err
+    assert other.returncode == 0, said.decode() + out + err
+    assert "recovered" not in said.decode() + err
     assert_nothing_is_torn(drill, version, place)
     assert_converged(drill, version, place)
