@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 
 from assets_core import AssetContext, Definitions, asset
 from assets_core.execution.facts import gather_facts
-from assets_core.execution.runner import Effects, Runner, RunRequest
+from assets_core.execution.run_request import Effects, RunRequest
+from assets_core.execution.runner import Runner
 from assets_core.model.records import RunKind, RunStatus
 from assets_core.planning.planner import PlanRequest, plan_run
 from assets_core.state.sqlite import SqliteStore

@@ -35,7 +35,10 @@ COMMANDS: Final = {
     "lineage": ("lineage", "Draw what reads what."),
     "runs": ("runs", "List, inspect, follow, stop and resume runs."),
     "partitions": ("partitions", "List, add and remove the keys of dynamic partitions."),
-    "state": ("state", "Verify, compact or move the state, or let that of an asset begin anew."),
+    "state": (
+        "state",
+        "Verify, compact, move or clean up the state, or let that of an asset begin anew.",
+    ),
     "doctor": ("doctor", "Check that everything is in working order."),
     "completion": ("completion", "Print the completion script of a shell."),
 }

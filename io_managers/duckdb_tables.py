@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from assets_core.model.io_manager import (
+        Leftover,
         Published,
         ReadRequest,
         Recorded,
@@ -222,15 +223,30 @@ class DuckDBIOManager:
             return frozenset()
         return self._compared(target, recorded)
 
-    def _compared(self, target: Target, recorded: Recorded) -> frozenset[int]:
-        from io_managers.duckdb_commits import tokens_of  # noqa: PLC0415 - see the module's first lines
+    def holdings(self, target: Target) -> list[tuple[int, str]]:
+        """By the commits in the file; none if somebody dropped the table, unless there were no rows."""
+        if not self._file.exists():
+            return []
+        with reading_from(self.location(target)), self._file.reading() as connection:
+            return _visible(connection, self._catalog(connection), target.asset)
 
+    def leftovers(self) -> list[Leftover]:
+        """What is in `<db>.stage/`."""
+        from io_managers.leftovers import leftovers_in  # noqa: PLC0415 - only `state gc` asks
+
+        return leftovers_in(self._stage)
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove it."""
+        from io_managers.leftovers import remove  # noqa: PLC0415 - only `state gc` asks
+
+        remove(leftover)
+
+    def _compared(self, target: Target, recorded: Recorded) -> frozenset[int]:
         checking = self._file.checking(target.asset, recorded.basis)
         with reading_from(self.location(target)), checking as (connection, confirm):
             catalog = self._catalog(connection)
-            is_there = catalog.has_table(target.asset)
-            stored = tokens_of(connection, target.asset) if catalog.is_ours else []
-            here = {(id_, token) for id_, token, rows in stored if is_there or rows == 0}
+            here = set(_visible(connection, catalog, target.asset))
             tokens = recorded.tokens()
             lost = frozenset(id_ for id_ in recorded.ids() if (id_, tokens.get(id_)) not in here)
             if not lost:
@@ -269,6 +285,16 @@ class DuckDBIOManager:
         return PublishFailed(
             f"{self.location(member.request.target)} can't be written: {first_line(error)}"
         )
+
+
+def _visible(
+    connection: DuckDBPyConnection, catalog: Catalog, asset: str
+) -> list[tuple[int, str]]:
+    from io_managers.duckdb_commits import tokens_of  # noqa: PLC0415 - see the module's first lines
+
+    stored = tokens_of(connection, asset) if catalog.is_ours else []
+    is_there = catalog.has_table(asset)
+    return [(id_, token) for id_, token, rows in stored if is_there or rows == 0]
 
 
 def _storable(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:

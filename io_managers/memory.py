@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from assets_core.model.io_manager import ReadRequest, Recorded, StageRequest, Target
+    from assets_core.model.io_manager import Leftover, ReadRequest, Recorded, StageRequest, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +130,22 @@ class MemoryIOManager:
         asset = self._assets.get(target.asset)
         if asset is None:
             return frozenset(recorded.ids())
-        here = {(commit.receipt.partition_id, commit.token) for commit in asset.commits.values()}
+        here = set(self.holdings(target))
         tokens = recorded.tokens()
         return frozenset(id_ for id_ in recorded.ids() if (id_, tokens.get(id_)) not in here)
+
+    def holdings(self, target: Target) -> list[tuple[int, str]]:
+        """What this process has."""
+        asset = self._assets.get(target.asset)
+        commits = asset.commits.values() if asset is not None else ()
+        return [(commit.receipt.partition_id, commit.token) for commit in commits]
+
+    def leftovers(self) -> list[Leftover]:
+        """None."""
+        return []
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Nothing to do."""
 
     def _publish_one(self, staged: Staged) -> Published | PublishFailed:
         request, rows = staged.request, staged_rows(staged)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from assets_core.model.errors import DefinitionError, IOManagerError, PartitaError
 from assets_core.model.io_manager import Published, PublishFailed, Staged
 from assets_core.model.specs import Merge
-from io_managers.parquet_layout import STAGE, asset_folder, partition_file, read_footer
-from io_managers.parquet_notes import Note, file_mark, read_note, token_mark, write_note
+from io_managers.parquet_layout import FILE, STAGE, asset_folder, partition_file, read_footer
+from io_managers.parquet_notes import NOTES, Note, file_mark, read_note, token_mark, write_note
 from io_managers.refusals import append_needs_partitions, first_line, reading_from, stream_from
 from io_managers.workbench import Workbench
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from assets_core.model.io_manager import (
+        Leftover,
         ReadRequest,
         Recorded,
         StageRequest,
@@ -204,6 +205,24 @@ class ParquetIOManager:
         return missing | self._compared(
             target, recorded, note, dict(zip(paths, marks, strict=True))
         )
+
+    def holdings(self, target: Target) -> list[tuple[int, str]]:
+        """By the footer of every file of the asset. Raises IOManagerError for one that can't be read."""
+        folder = Path(asset_folder(self.root, target.asset))
+        footers = (read_footer(str(path)) for path in sorted(folder.rglob(FILE)))
+        return [(one.receipt.partition_id, one.token) for one in footers if one is not None]
+
+    def leftovers(self) -> list[Leftover]:
+        """What is in `<root>/.partita/`, but the notes of what was compared."""
+        from io_managers.leftovers import leftovers_in  # noqa: PLC0415 - only `state gc` asks
+
+        return leftovers_in(self._stage, frozenset({NOTES}))
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove it."""
+        from io_managers.leftovers import remove  # noqa: PLC0415 - only `state gc` asks
+
+        remove(leftover)
 
     def _compared(
         self, target: Target, recorded: Recorded, note: Note, marks: dict[str, int | None]

@@ -28,7 +28,9 @@ from io_managers.workbench import scratch_prefix
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_FOLDER = "checked"
+NOTES = "checked"
+"""The folder of the notes in the stage."""
+
 _WORD = 8
 
 
@@ -97,4 +99,4 @@ def forget_note(root: str, asset: str) -> None:
 
 
 def _path(root: str, asset: str) -> str:
-    return str(Path(root, STAGE, _FOLDER, path_segment(asset)))
+    return str(Path(root, STAGE, NOTES, path_segment(asset)))

@@ -120,14 +120,25 @@ def sweep_scratch(folder: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
-        found = _SCRATCH.fullmatch(entry.name)
-        if found is None or _is_alive(int(found["process"])):
+        if not is_scratch_of_the_dead(entry.name):
             continue
         if entry.is_dir():
             shutil.rmtree(entry, ignore_errors=True)
         else:
             with suppress(OSError):
                 entry.unlink()
+
+
+def is_scratch_of_the_dead(name: str) -> bool:
+    """True for the name of a scratch file or folder whose process is dead."""
+    found = _SCRATCH.fullmatch(name)
+    return found is not None and not _is_alive(int(found["process"]))
+
+
+def is_scratch_of_the_living(name: str) -> bool:
+    """True for the name of a scratch file or folder whose process lives."""
+    found = _SCRATCH.fullmatch(name)
+    return found is not None and _is_alive(int(found["process"]))
 
 
 def _is_alive(process: int) -> bool:

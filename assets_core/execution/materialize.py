@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from assets_core.authoring.decorators import Asset
 from assets_core.authoring.definitions import Definitions
 from assets_core.execution.facts import gather_facts, intern_partition_keys
-from assets_core.execution.runner import Effects, Runner, RunRequest
+from assets_core.execution.run_request import Effects, RunRequest
+from assets_core.execution.runner import Runner
 from assets_core.model.errors import UserCodeError
 from assets_core.model.records import RunKind
 from assets_core.planning.planner import PlanRequest, plan_run

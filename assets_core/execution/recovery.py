@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from assets_core.execution.slices import slices_of
 from assets_core.failpoints import failpoint
+from assets_core.model.errors import StoreError
 from assets_core.model.io_manager import StageRequest
 from assets_core.model.records import (
     AttemptFailed,
@@ -33,20 +34,36 @@ if TYPE_CHECKING:
 
 def recover(outline: Outline, store: StateStore, now: datetime) -> list[RunRecord]:
     """Settle all runs that a dead process left RUNNING, and answer them. Idempotent; a crash in here is recovered the same way."""
-    crashed = store.unfinished_runs()
-    key_ids = store.key_ids() if crashed else {}
-    for run in crashed:
+    return [run for run in store.unfinished_runs() if _settle(outline, store, run, now)]
+
+
+def _settle(outline: Outline, store: StateStore, run: RunRecord, now: datetime) -> bool:
+    """Settle one run; False if its process lives after all and has just ended it itself.
+
+    A process that lost its lock, but not its life, may claim a step after those that were running have been looked at. Then these are
+    looked at again; it ends when it learns that a step is not its own any more.
+    """
+    while True:
+        running = [one for one in store.steps(run.id) if one.status is StepStatus.RUNNING]
+        key_ids = store.key_ids()
         outcomes: list[StepOutcome] = []
-        for step in store.steps(run.id):
-            if step.status is StepStatus.RUNNING:
-                spec = outline.graph.specs.get(step.asset)
-                index = spec.partitions.index(now, key_ids) if spec is not None else None
-                outcomes.append(_outcome(outline, step, index))
+        for step in running:
+            spec = outline.graph.specs.get(step.asset)
+            index = spec.partitions.index(now, key_ids) if spec is not None else None
+            outcomes.append(_outcome(outline, step, index))
         failpoint("recover.judged")
         store.record(outcomes, now)
         failpoint("recover.recorded")
-        store.finish_run(run.id, RunStatus.CRASHED, now)
-    return crashed
+        try:
+            store.finish_run(run.id, RunStatus.CRASHED, now)
+        except StoreError:
+            found = store.run(run.id)
+            if found is None or found.status is not RunStatus.RUNNING:
+                return False
+            if all(one.status is not StepStatus.RUNNING for one in store.steps(run.id)):
+                raise
+            continue
+        return True
 
 
 def _outcome(outline: Outline, step: StepRecord, index: PartitionIndex | None) -> StepOutcome:

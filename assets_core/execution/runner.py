@@ -19,7 +19,7 @@ import json
 import logging
 from collections import deque
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from assets_core.execution.attempts import Attempt, order_for
@@ -31,7 +31,7 @@ from assets_core.execution.run_state import Finish, Offer, Retry, RunState, Sett
 from assets_core.execution.slices import ids_of
 from assets_core.execution.worker import Produced, Skipped, Worker
 from assets_core.failpoints import failpoint
-from assets_core.model.errors import InternalError, PartitaError
+from assets_core.model.errors import PartitaError, RunTakenOverError, StoreError
 from assets_core.model.records import (
     AttemptFailed,
     Fenced,
@@ -54,13 +54,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from assets_core.authoring.definitions import Resolved
-    from assets_core.execution.events import RunEvent, RunSummary
+    from assets_core.execution.events import RunSummary
     from assets_core.execution.executors import Executor
-    from assets_core.model.records import RunKind, StepOutcome, VersionIds
+    from assets_core.execution.run_request import Effects, RunRequest
+    from assets_core.model.records import RecordAnswer, StepOutcome, VersionIds
     from assets_core.planning.plan import Plan
     from assets_core.planning.staleness import Facts
     from assets_core.state.store import StateStore
-    from assets_core.telemetry.run_log import RunLogs
 
 GROUP_SECONDS = 1.0
 """How long a group of steps may take before what is staged is published."""
@@ -69,34 +69,6 @@ GROUP_ROWS = 2_000_000
 """How many staged rows may wait before they are published."""
 
 INTERRUPTED = "the run was interrupted"
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """Who the run is: its id and what was asked for, as text that `runs show` repeats."""
-
-    run_id: str
-    kind: RunKind
-    selection: str
-    partitions: str
-    fail_fast: bool = False
-    process_id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Effects:
-    """What a run needs from the world, passed in so that tests can hold it.
-
-    `clock` answers aware UTC; `pause(seconds)` waits and may return early; `new_token` answers unguessable text; `spread` a number in
-    [0, 1) for jitter.
-    """
-
-    clock: Callable[[], datetime]
-    pause: Callable[[float], None]
-    new_token: Callable[[], str]
-    spread: Callable[[], float]
-    on_event: Callable[[RunEvent], None] = lambda _: None
-    logs: RunLogs | None = None
 
 
 class Runner:
@@ -125,7 +97,8 @@ class Runner:
     def run(self, plan: Plan, facts: Facts, request: RunRequest) -> RunSummary:
         """Carry out the plan and answer how it went. `facts` are those that the plan was made from.
 
-        A failing step fails the run's status, not this call. Raises StoreError if the state can't be written.
+        A failing step fails the run's status, not this call. Raises StoreError if the state can't be written, RunTakenOverError if
+        another process settled this run meanwhile.
         """
         started_at = self._effects.clock()
         with ExitStack() as stack:
@@ -135,8 +108,8 @@ class Runner:
                 log = stack.enter_context(
                     self._effects.logs.open(request.run_id, started_at, self._effects.clock)
                 )
-            executor = stack.enter_context(closing(self._make_executor()))
-            self._flight = _Flight(
+            executor = self._make_executor()
+            flight = self._flight = _Flight(
                 resolved=self._resolved,
                 store=self._store,
                 effects=self._effects,
@@ -146,9 +119,25 @@ class Runner:
                 executor=executor,
                 report=RunReport(request.run_id, facts, log, self._effects.on_event),
             )
-            if self._stopped:
-                self._flight.stop()
-            return self._flight.carry_out(started_at)
+            try:
+                with closing(executor):
+                    if self._stopped:
+                        flight.stop()
+                    return flight.carry_out(started_at)
+            except BaseException as error:
+                # Nobody will publish what is staged. Not before the executor is closed: a step that still works would stage again.
+                flight.discard_stages()
+                if isinstance(error, StoreError) and self._is_settled(request.run_id):
+                    raise _taken_over(request.run_id) from error
+                raise
+
+    def _is_settled(self, run_id: str) -> bool:
+        """True if another process ended this run: what the state refused then is no fault of the state."""
+        try:
+            found = self._store.run(run_id)
+        except StoreError:
+            return False  # the first error tells more
+        return found is not None and found.status is not RunStatus.RUNNING
 
     def _in_process(self) -> Executor:
         return InProcessExecutor(Worker(self._resolved, _logger), self._effects.clock)
@@ -197,6 +186,12 @@ class _Flight:
     def stop(self) -> None:
         self._stopping = True
         self._executor.interrupt()
+
+    def discard_stages(self) -> None:
+        """Throw away what attempts staged that will not be published."""
+        waiting = [*self._claimed, *(one.attempt for one in self._running.values())]
+        for attempt in (*waiting, *(one.attempt for one in self._done)):
+            self._discard_stage(attempt)
 
     def carry_out(self, started_at: datetime) -> RunSummary:
         self._begin(started_at)
@@ -383,9 +378,7 @@ class _Flight:
 
     def _failure(self, attempt: Attempt, result: Failed) -> AttemptFailed | StepSkipped:
         if result.died or self._stopping:
-            self._managers[attempt.asset].discard_leftovers(
-                attempt.token, self._resolved.outline.target(attempt.asset)
-            )
+            self._discard_stage(attempt)
         if self._stopping:
             return self._cancelled(attempt)
         return AttemptFailed(
@@ -397,6 +390,10 @@ class _Flight:
             checks=result.checks,
             code=result.code,
         )
+
+    def _discard_stage(self, attempt: Attempt) -> None:
+        target = self._resolved.outline.target(attempt.asset)
+        self._managers[attempt.asset].discard_leftovers(attempt.token, target)
 
     def _cancelled(self, attempt: Attempt) -> StepSkipped:
         return StepSkipped(
@@ -446,18 +443,13 @@ class _Flight:
         attempts: Mapping[int, Attempt],
         done: Mapping[int, Done],
     ) -> None:
-        """Record everything in one transaction, and report it to the machine and the listener. Raises InternalError if fenced off."""
+        """Record everything in one transaction, and report it to the machine and the listener. Raises RunTakenOverError."""
         if not outcomes:
             return
-        answers = self._store.record(outcomes, self._effects.clock())
+        answers = self._recorded(outcomes)
         failpoint("run.recorded")
         for outcome, answer in zip(outcomes, answers, strict=True):
             attempt = attempts[outcome.step_id]
-            if isinstance(answer, Fenced):
-                raise InternalError(
-                    f"step {answer.step_id} of run {self._request.run_id} was taken over by another process",
-                    hint=f"type: partita runs show {self._request.run_id}",
-                )
             match outcome:
                 case StepSucceeded(receipts=receipts):
                     assert isinstance(answer, RecordedSuccess)
@@ -477,6 +469,12 @@ class _Flight:
                     self._report.settled(attempt.asset, attempt.slots, status, message)
                 case _:
                     assert_never(outcome)
+
+    def _recorded(self, outcomes: Sequence[StepOutcome]) -> Sequence[RecordAnswer]:
+        answers = self._store.record(outcomes, self._effects.clock())
+        if any(isinstance(answer, Fenced) for answer in answers):
+            raise _taken_over(self._request.run_id)
+        return answers
 
     def _fail(self, attempt: Attempt, outcome: AttemptFailed) -> None:
         retry_at = None
@@ -504,7 +502,7 @@ class _Flight:
                 StepSkipped(attempt.step_id, attempt.epoch, settle.status, settle.message)
             )
         if outcomes:
-            self._store.record(outcomes, now)
+            self._recorded(outcomes)
         if slots:
             ids = ids_of(self._facts.indexes[settle.asset], sorted(slots))
             self._store.settle(
@@ -528,6 +526,13 @@ class _Started(NamedTuple):
 
     attempt: Attempt
     consumed: dict[int, str]
+
+
+def _taken_over(run_id: str) -> RunTakenOverError:
+    return RunTakenOverError(
+        f"run {run_id} was taken over by another process, which took this one for dead; nothing more was recorded",
+        hint="type: partita plan; what is left to do, it says",
+    )
 
 
 def _logger(asset: str) -> logging.Logger:

@@ -30,10 +30,11 @@ _SET_PARENT_DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of Linux's prctl(2)."""
 
 
-def owned_by_parent() -> None:
-    """Be killed when the parent dies, however it dies. Only Linux offers that; elsewhere a closed channel must do."""
+def owned_by_parent(*, yes: bool = True) -> None:
+    """Be killed when the parent dies, however it dies; or no longer. Only Linux offers that; elsewhere a closed channel must do."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        number = signal.SIGKILL if yes else 0
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, number)
 
 
 def load(loader: str, argument: str) -> Resolved:

@@ -6,7 +6,7 @@ Theory of operation
 project, `output` as steps print, and `ended` for each step: with the worker's answer, or with the exact cause of its process's
 death. A step's process is a session of its own, so that a timeout or a cancel ends it with everything that it started; first by SIGTERM,
 which a function sees as KeyboardInterrupt, and after a grace period by SIGKILL. When the socket closes, because the run ended or its process
-was killed, everything ends.
+was killed, everything ends, also what steps started.
 
 A fork copies the threads of nobody: if importing the project started threads (a client library, an open database), a forked step might
 wait for one of them for ever. So this process itself never opens a database or starts a thread, and where the project's import did, each
@@ -104,11 +104,14 @@ class StepServer:
         self._selector.register(woken, selectors.EVENT_READ, "child")
         self._selector.register(self._channel, selectors.EVENT_READ, "channel")
         self._load()
+        # From here on a closed channel tells that the parent died, and there is something to do then: ending what steps started.
+        owned_by_parent(yes=False)
         # What the project consists of is not written to again: without this, counting references would copy it for every step.
         gc.freeze()
         while self._step(woken):
             pass
         for child in self._children.values():
+            child.why_ended = "the run ended"
             _kill_tree(child)
 
     def _load(self) -> None:

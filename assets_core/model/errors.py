@@ -13,6 +13,7 @@ __all__ = [
     "PlanError",
     "PlanMovedError",
     "ProjectError",
+    "RunTakenOverError",
     "SelectionError",
     "StoreError",
     "UserCodeError",
@@ -66,6 +67,12 @@ class StoreError(PartitaError):
     """The state store can't be opened, read or written."""
 
     code = "store"
+
+
+class RunTakenOverError(PartitaError):
+    """Another process took this run for dead and settled it; whatever this one still did changed nothing."""
+
+    code = "run-taken-over"
 
 
 class IOManagerError(PartitaError):

@@ -23,6 +23,7 @@ from assets_core.model.errors import IOManagerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     import pyarrow as pa
 
@@ -151,6 +152,19 @@ class Recorded:
     basis: str
 
 
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something that waits in a stage: of the attempt with `token`, or, if that is None, of a process that is dead.
+
+    `changed_at` is when something was last put there, aware UTC.
+    """
+
+    path: str
+    token: str | None
+    bytes: int
+    changed_at: datetime
+
+
 class IOManager(Protocol):
     """Stores and loads the rows of assets. The conformance suite in `tests/conformance` is the executable form of this contract.
 
@@ -213,4 +227,16 @@ class IOManager(Protocol):
 
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
         """Ids that the state believes visible and that the destination no longer has, or has under another token."""
+        ...
+
+    def holdings(self, target: Target) -> list[tuple[int, str]]:
+        """Id and token of every partition of the asset that is visible, whatever a state says. Looks at all of it: not quick."""
+        ...
+
+    def leftovers(self) -> list[Leftover]:
+        """What waits in the stage for whatever reason; living processes' scratch is left out. Looks only."""
+        ...
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove one of `leftovers`; fine if it is gone. Raises IOManagerError."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets_core.model.errors import StoreError
-from assets_core.model.records import RunStatus, StepDuration
+from assets_core.model.records import RunStatus, StepDuration, StepStatus
 from assets_core.state.sql_rows import (
     RUN_COLUMNS,
     STEP_COLUMNS,
@@ -31,6 +31,7 @@ _ADD_RUN = """
 insert into run (id, kind, selection, partitions, status, started_at, process_id, plan)
 values (?, ?, ?, ?, 'running', ?, ?, ?) on conflict (id) do nothing"""
 _FINISH_RUN = "update run set status = ?, ended_at = ? where number = ?"
+_STATUS_BY_COMMIT = "select status from step where token = ?"
 _COUNT_RUNNING = "select count(*) from step where status = 'running' and run = ?"
 
 # The column lists are constants of `sql_rows`, kept beside the code that reads them; nothing else is ever joined into SQL.
@@ -112,6 +113,12 @@ def read_durations(cursor: Cursor, asset: str, space: str, limit: int) -> list[S
         StepDuration(seconds, count_ids(partitions))
         for seconds, partitions in cursor.execute(_DURATIONS, (asset, space, max(limit, 0)))
     ]
+
+
+def read_status_of_token(cursor: Cursor, token: str) -> StepStatus | None:
+    """The status of the step with this token; None if there is none."""
+    row = cursor.execute(_STATUS_BY_COMMIT, (token,)).fetchone()
+    return None if row is None else StepStatus(row[0])
 
 
 def read_attempts(cursor: Cursor, run_id: str) -> list[AttemptRecord]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         StepDuration,
         StepOutcome,
         StepRecord,
+        StepStatus,
         VersionIds,
         VersionParts,
     )
@@ -249,6 +250,11 @@ class SqlStore(ABC):
         """All steps of a run in the order they were written; none for an unknown run."""
         with self._database.read() as cursor:
             return sql_runs.read_steps(cursor, run_id, asset)
+
+    def step_of_token(self, token: str) -> StepStatus | None:
+        """The status of the step that has this commit token; None if no step has it now."""
+        with self._database.read() as cursor:
+            return sql_runs.read_status_of_token(cursor, token)
 
     def attempts(self, run_id: str) -> list[AttemptRecord]:
         """All failed attempts of a run, final ones included, in order."""

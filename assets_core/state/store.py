@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         StepDuration,
         StepOutcome,
         StepRecord,
+        StepStatus,
         VersionIds,
         VersionParts,
     )
@@ -66,7 +67,8 @@ class ProblemKind(StrEnum):
     """What a problem of the state is about. A CHUNK is put right by `compact(now, rebuild=True)`; the others are the truth itself.
 
     DAMAGE: the database is not sound. REFERENCE: a row points to one that is not there. LOG: the log breaks a law. STEP: steps and
-    log contradict each other. CHUNK: chunks are not what the log says.
+    log contradict each other. CHUNK: chunks are not what the log says. LOST and UNKNOWN are told by `execution.holdings`: a destination
+    does not have what the state believes visible, or has what the state does not know.
     """
 
     DAMAGE = "damage"
@@ -74,6 +76,8 @@ class ProblemKind(StrEnum):
     LOG = "log"
     STEP = "step"
     CHUNK = "chunk"
+    LOST = "lost"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +213,10 @@ class StateStore(Protocol):
 
     def steps(self, run_id: str, *, asset: str | None = None) -> list[StepRecord]:
         """All steps of a run in the order they were written."""
+        ...
+
+    def step_of_token(self, token: str) -> StepStatus | None:
+        """The status of the step that has this commit token; None if no step has it now. Its cost does not grow with the history."""
         ...
 
     def attempts(self, run_id: str) -> list[AttemptRecord]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import logging
-from contextlib import contextmanager, redirect_stdout
+import shutil
+from contextlib import contextmanager, redirect_stdout, suppress
+from datetime import date
 from typing import TYPE_CHECKING
 
 from assets_core.model.errors import StoreError
@@ -63,6 +65,29 @@ class RunLogs:
             return [], position
         complete = content[: content.rfind(b"\n") + 1]
         return complete.decode().splitlines(), position + len(complete)
+
+    def older_than(self, day: date) -> list[Path]:
+        """Folders of runs that started before `day` (UTC), oldest first."""
+        found = []
+        for folder in sorted(self._folder.glob("????-??-??")):
+            with suppress(ValueError):  # not a folder of ours
+                if date.fromisoformat(folder.name) < day:
+                    found += sorted(one for one in folder.iterdir() if one.is_dir())
+        return found
+
+    def remove(self, folder: Path) -> None:
+        """Remove one of `older_than`, and the day's folder with the last of them. Raises StoreError."""
+        try:
+            shutil.rmtree(folder)
+            if not any(folder.parent.iterdir()):
+                folder.parent.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(
+                f"the log {folder} can't be removed: {error.strerror or error}",
+                hint="make sure that you may write to the folder that it is in",
+            ) from error
 
 
 class RunLog:

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 from assets_core.execution.facts import intern_partition_keys
 from assets_core.execution.recovery import recover
-from assets_core.execution.runner import Effects, Runner, RunRequest
+from assets_core.execution.run_request import Effects, RunRequest
+from assets_core.execution.runner import Runner
 from assets_core.model.errors import DataError, StoreError
 from assets_core.model.records import RunStatus
 from cli.commands.planning import echo_range

@@ -18,6 +18,7 @@ from cli.commands.options import (
     complete_assets,
     open_project,
 )
+from cli.commands.state_gc import gc
 from cli.render.errors import EXIT_DONE, EXIT_FAILED
 from cli.render.runs import waiting_line
 from cli.render.state_file import (
@@ -36,19 +37,29 @@ if TYPE_CHECKING:
 
 @click.group("state", cls=PartitaGroup)
 def command() -> None:
-    """Verify, compact or move the state, or let that of an asset begin anew."""
+    """Verify, compact, move or clean up the state, or let that of an asset begin anew."""
+
+
+command.add_command(gc)
 
 
 @command.command("verify")
+@click.option("--state-only", is_flag=True, help="Do not ask the destinations.")
 @click.pass_obj
-def verify(settings: Settings) -> int:
-    """Check the state file against its own laws.
+def verify(settings: Settings, *, state_only: bool) -> int:
+    """Check the state against its own laws, and against what destinations have.
 
-    The log is the truth: everything that was made from it to load faster is made again and compared. Reads the whole file.
+    The log is the truth: everything that was made from it to load faster is made again and compared. Then every destination is asked
+    for all that it has. Reads everything, and changes nothing.
     """
+    from assets_core.execution.holdings import compare_holdings  # noqa: PLC0415
+
     printer = settings.printer()
-    problems = open_project(settings).store.verify()
-    printer.report(verified_report(problems))
+    project = open_project(settings)
+    problems = project.store.verify()
+    if not problems and not state_only:
+        problems = compare_holdings(project.outline, project.store)
+    printer.report(verified_report(problems, state_only=state_only))
     return EXIT_FAILED if problems else EXIT_DONE
 
 

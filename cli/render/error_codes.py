@@ -145,6 +145,14 @@ ERROR_ENTRIES: Final = (
         "names database, host, port and schema, and the hint what to type; `docs/postgres.md` tells how an address is written.",
     ),
     ErrorEntry(
+        "run-taken-over",
+        "Another process took the run for dead",
+        "The process of a run stood still, or was cut off from the PostgreSQL server that holds the state, for so long that the server ended its "
+        "session. Another command then settled the run as crashed. When the first one woke up, the state refused what it wanted to record, and "
+        "destinations refused its rows where newer ones were. The exit code is 1.",
+        "Nothing needs to be put right: what had been published before counts. `partita plan` says whether something is left to do.",
+    ),
+    ErrorEntry(
         "io-manager",
         "A destination can't be used",
         "The database or folder that holds an asset's rows can't be read or written: permissions, disk space, or another program holds the "

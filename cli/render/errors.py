@@ -1,7 +1,7 @@
 """From an exception to what is shown of it, and the exit code. Who is to blame was decided by the class that was raised.
 
-Exit codes: 2 if the command could not start on what was asked (usage, definition, environment), 1 if a saved plan moved or Partita
-broke a law of its own. That a step or check failed is no exception; the commands themselves answer 1 then.
+Exit codes: 2 if the command could not start on what was asked (usage, definition, environment), 1 if a saved plan moved, the run
+was taken over, or Partita broke a law of its own. That a step or check failed is no exception; the commands themselves answer 1 then.
 """
 
 from __future__ import annotations
@@ -27,14 +27,20 @@ EXIT_BROKEN_PIPE = 141
 
 def text_of_error(error: PartitaError) -> tuple[ErrorText, int]:
     """One of Partita's errors as it is shown, and its exit code."""
-    from assets_core.model.errors import InternalError, PlanMovedError, UserCodeError  # noqa: PLC0415 - errors are rare
+    from assets_core.model.errors import (  # noqa: PLC0415 - errors are rare
+        InternalError,
+        PlanMovedError,
+        RunTakenOverError,
+        UserCodeError,
+    )
 
     details = error.frames if isinstance(error, UserCodeError) else ""
     if os.environ.get("PARTITA_DEBUG"):
         details = _story(error)
     if not isinstance(error, InternalError):
-        # A plan that moved was understood: it is the world that is no longer as it says.
-        code = EXIT_FAILED if isinstance(error, PlanMovedError) else EXIT_USAGE
+        # A plan that moved was understood: it is the world that is no longer as it says. A run that was taken over had begun.
+        begun = isinstance(error, (PlanMovedError, RunTakenOverError))
+        code = EXIT_FAILED if begun else EXIT_USAGE
         return ErrorText(error.code, error.message, error.hint, details), code
     report = "please report it with " + (
         "the traceback above" if details else _written_down(_story(error))

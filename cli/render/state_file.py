@@ -31,7 +31,16 @@ class Restart:
     is_dry: bool
 
 
-def verified_report(problems: Sequence[StateProblem]) -> Report:
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Something that nothing refers to: `kind` is stage, scratch or log."""
+
+    kind: str
+    path: str
+    bytes: int
+
+
+def verified_report(problems: Sequence[StateProblem], *, state_only: bool) -> Report:
     """The report of `partita state verify`."""
     records = [
         {"kind": one.kind.value, "asset": one.asset, "message": one.message} for one in problems
@@ -41,9 +50,27 @@ def verified_report(problems: Sequence[StateProblem]) -> Report:
         for one in records
     )
     blocks: list[Block] = [Table(("KIND", "ASSET", "PROBLEM"), rows)] if rows else []
-    told = counted(len(problems), "problem") if problems else "the state is sound"
+    sound = "the state is sound" + ("" if state_only else ", and destinations have what it says")
+    told = counted(len(problems), "problem") if problems else sound
     columns = ("kind", "asset", "message")
     return Report("state verify", {"problems": records}, records, [*blocks, line(told)], columns)
+
+
+def collected_report(garbage: Sequence[Garbage], *, is_dry: bool) -> Report:
+    """The report of `partita state gc`."""
+    records = [{"kind": one.kind, "path": one.path, "bytes": one.bytes} for one in garbage]
+    total = sum(one.bytes for one in garbage)
+    rows = tuple((one.kind, f"{one.bytes:,}", one.path) for one in garbage)
+    blocks: list[Block] = [Table(("KIND", "BYTES", "PATH"), rows)] if rows else []
+    word = "would be removed" if is_dry else "removed"
+    told = f"{counted(len(garbage), 'leftover')} of {counted(total, 'byte')} {word}"
+    return Report(
+        "state gc",
+        {"removed": records, "bytes": total, "dry_run": is_dry},
+        records,
+        [*blocks, line(told if garbage else "nothing to remove")],
+        ("kind", "path", "bytes"),
+    )
 
 
 def compacted_report(rows: int, chunks: int) -> Report:

@@ -811,6 +811,43 @@ class CommitLaws(IOManagerSuite):
             steps.rows(target(), days("2025-01-31"))
 
 
+class HoldingLaws(IOManagerSuite):
+    def test_holdings_are_the_last_tokens_of_all_that_is_visible(self, steps: Steps) -> None:
+        first, second, third = days("2025-01-30", 3)
+        assert steps.manager.holdings(target()) == []
+        steps.write(target(), [first], table(id=[1]))
+        steps.write(target(), [second], table(id=[]).cast(pa.schema({"id": pa.int64()})))
+        steps.write(target(), [first], table(id=[2]))
+        steps.write(target(asset="others"), [third], table(id=[3]))
+        steps.stage(target(), [third], table(id=[4]))
+        assert sorted(steps.manager.holdings(target())) == [
+            (first.id, "token-3"),
+            (second.id, "token-2"),
+        ]
+        steps.manager.remove(target())
+        assert steps.manager.holdings(target()) == []
+
+    def test_what_was_published_or_discarded_leaves_nothing_over(self, steps: Steps) -> None:
+        part = days("2025-01-31")
+        steps.write(target(), part, table(id=[1]))
+        steps.manager.discard(steps.stage(target(), part, table(id=[2])))
+        assert steps.manager.leftovers() == []
+
+    def test_what_is_staged_in_files_is_a_leftover_until_it_is_removed(self, steps: Steps) -> None:
+        part = days("2025-01-31")
+        request = StageRequest(target(), part, 7, "token-7", in_files=True)
+        try:
+            steps.manager.stage(request, table(id=[1]).to_reader())
+        except IOManagerError as error:
+            pytest.skip(error.message)
+        [one] = steps.manager.leftovers()
+        assert (one.token, one.bytes > 0) == ("token-7", True)
+        assert one.changed_at.tzinfo is not None
+        for _ in range(2):
+            steps.manager.remove_leftover(one)
+            assert steps.manager.leftovers() == []
+
+
 class ReadLaws(IOManagerSuite):
     def test_a_partition_that_is_not_there_is_named(self, steps: Steps) -> None:
         first, second = days("2025-01-31", 2)
@@ -986,6 +1023,7 @@ class FullIOManagerSuite(
     SchemaLaws,
     VersionLaws,
     CommitLaws,
+    HoldingLaws,
     ReadLaws,
     LossLaws,
     RemovalLaws,

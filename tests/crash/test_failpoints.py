@@ -1,6 +1,6 @@
 """kill -9 at every failpoint, every time that it is passed: what is then true is judged from outside, and one more run converges.
 
-The oracle reads the DuckDB file, the Parquet files and the state's log without Partita's own readers.
+Project and oracle are in `drill`. With steps in processes and with PostgreSQL: `test_coordinator_kills`.
 """
 
 from __future__ import annotations
@@ -11,184 +11,78 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
-from datetime import date, timedelta
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import apsw
-import pyarrow.parquet as pq
 import pytest
 
 from assets_core.failpoints import PLACES, FailpointError, parse_failpoints
-from assets_core.state.sqlite import SqliteStore
 from tests.acceptance.conftest import Project, shop_project
+from tests.crash.drill import (
+    SHOP,
+    Drill,
+    assert_converged,
+    assert_nothing_is_torn,
+    copy_of,
+    make_drill,
+    visible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-ROWS = 50
-DAYS = ("2025-01-01", "2025-01-02")
-SHOP = f"""
-from pathlib import Path
-
-import pyarrow as pa
-
-from assets_core import AssetContext, Definitions, asset, load_assets
-from io_managers import DuckDBIOManager, ParquetIOManager
-from partitions import DailyPartitions
-
-days = DailyPartitions("2025-01-01", end="2025-01-03")
-version = Path("version.txt").read_text()
-
-
-@asset(partitions=days, code_version=version)
-def orders(context: AssetContext) -> pa.Table:
-    return pa.table({{"id": range({ROWS}), "version": [int(version)] * {ROWS}}})
-
-
-@asset(partitions=days, io_manager="lake")
-def archive(orders: pa.Table) -> pa.Table:
-    return orders
-
-
-@asset
-def total(orders: pa.Table) -> pa.Table:
-    return orders
-
-
-definitions = Definitions(
-    assets=load_assets(__name__),
-    io_managers={{"default": DuckDBIOManager("shop.duckdb"), "lake": ParquetIOManager("lake")}},
-)
-"""
-
-Place = tuple[str, str]
-"""Asset and partition key."""
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Drill:
     """The project with everything materialized as version 1; tests work on copies of it."""
-    project = shop_project(tmp_path_factory.mktemp("prepared") / "shop")
-    project.write("shop.py", SHOP)
-    project.write("version.txt", "1")
-    project.run("materialize")
-    project.write("version.txt", "2")
-    return project
+    drill = make_drill(tmp_path_factory.mktemp("prepared") / "shop")
+    drill.materialize()
+    drill.new_version(2)
+    return drill
 
 
-def visible(project: Project) -> dict[Place, int]:
-    """The version that every partition shows, read without Partita. Each holds each row exactly once, all of one version."""
-    ids = Counter(range(ROWS))
-    found: dict[Place, int] = {}
-    for key in DAYS:
-        path = project.folder / "lake" / "archive" / f"day={key}" / "data.parquet"
-        if path.exists():
-            table = pq.read_table(path, partitioning=None)
-            assert Counter(table["id"].to_pylist()) == ids, path
-            (found["archive", key],) = set(table["version"].to_pylist())
-    if not (project.folder / "shop.duckdb").exists():
-        return found
-    tables = {
-        name for (name,) in project.query("select table_name from duckdb_tables()", "shop.duckdb")
-    }
-    if "orders" in tables:
-        rows = project.query("select _partition, id, version from orders", "shop.duckdb")
-        for key in {row[0] for row in rows}:
-            assert Counter(row[1] for row in rows if row[0] == key) == ids, key
-            (found["orders", key],) = {row[2] for row in rows if row[0] == key}
-    if "total" in tables:
-        rows = project.query("select id, version from total", "shop.duckdb")
-        assert Counter(row[0] for row in rows) == Counter({one: len(DAYS) for one in range(ROWS)})
-        (found["total", ""],) = {row[1] for row in rows}
-    return found
-
-
-def recorded(project: Project) -> Iterator[Place]:
-    """Partitions whose version 2 is recorded as made: their last success is of another code or of the second run."""
-    path = project.folder / ".partita" / "state.db"
-    if not path.exists():
-        return
-    connection = apsw.Connection(str(path))
-    statement = """
-        select asset.key, materialization.partition_id, count(*) from materialization
-        join asset on asset.id = asset_id where kind = 1 group by 1, 2"""
-    for key, partition_id, times in connection.execute(statement).fetchall():
-        if times > 1:
-            day = "" if key == "total" else str(date(1970, 1, 1) + timedelta(days=partition_id))
-            yield key, day
-    connection.close()
-
-
-def leftovers(project: Project) -> list[str]:
-    """Files of attempts that are over."""
-    folders = [project.folder / "lake" / ".partita", project.folder / "shop.duckdb.stage"]
-    return [
-        str(path.relative_to(project.folder))
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.is_file() and path.parent.name != "checked"
-    ]
-
-
-def converges(project: Project, where: str) -> None:
-    """One more run makes everything version 2, and leaves nothing behind."""
-    project.run("materialize")
-    expected = {("orders", key): 2 for key in DAYS} | {("archive", key): 2 for key in DAYS}
-    assert visible(project) == {**expected, ("total", ""): 2}, where
-    assert leftovers(project) == [], where
-    with SqliteStore(project.folder / ".partita" / "state.db") as store:
-        assert store.unfinished_runs() == [], where
-        assert store.verify() == [], where
-    project.run("plan", "--detailed-exitcode")
-
-
-def copies(prepared: Project, folder: Path, first: str) -> Iterator[tuple[int, Project]]:
+def copies(prepared: Drill, folder: Path, first: str) -> Iterator[tuple[int, Drill]]:
     """Fresh copies of the project, numbered from 1; with `first`, each after a run that was killed there."""
     for number in count(1):
-        project = Project(folder / f"shop-{number}")
-        shutil.copytree(prepared.folder, project.folder)
+        drill = copy_of(prepared, folder / f"shop-{number}")
         if first:
-            assert (
-                project.run(
-                    "materialize", code=None, env={"PARTITA_FAILPOINTS": f"{first}=kill"}
-                ).code
-                == -signal.SIGKILL
-            )
-        yield number, project
-        shutil.rmtree(project.folder)
+            assert drill.materialize(f"{first}=kill", code=None).code == -signal.SIGKILL
+        yield number, drill
+        shutil.rmtree(drill.project.folder)
+
+
+def begin_anew(drill: Drill) -> None:
+    """No database file, no state, no rows: for what happens only while a file is made."""
+    for name in (".partita", "lake"):
+        shutil.rmtree(drill.project.folder / name)
+    (drill.project.folder / "shop.duckdb").unlink()
+    drill.new_version(1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_kill_at_a_failpoint_loses_and_doubles_nothing(
-    tmp_path: Path, prepared: Project, place: str
+    tmp_path: Path, prepared: Drill, place: str
 ) -> None:
-    before = dict.fromkeys(visible(prepared), 1)
-    if place == "publish.duckdb.created":
-        before = {}
     first = "run.published" if place.startswith("recover.") else ""
-    for hit, project in copies(prepared, tmp_path, first):
+    for hit, drill in copies(prepared, tmp_path, first):
+        version = 2
         if place == "publish.duckdb.created":
-            shutil.rmtree(project.folder / ".partita")
-            shutil.rmtree(project.folder / "lake")
-            (project.folder / "shop.duckdb").unlink()
+            version = 1
+            begin_anew(drill)
         armed = f"{place}=kill@{hit}"
-        ended = project.run("materialize", code=None, env={"PARTITA_FAILPOINTS": armed})
+        ended = drill.materialize(armed, code=None)
         if ended.code == 0:
             assert hit > 1, "the place was never passed"
             return
         assert ended.code == -signal.SIGKILL, ended.text
-        seen = visible(project)
-        for one, version in seen.items():
-            assert version in {before.get(one), 2}, (armed, one)
-        assert seen.keys() >= before.keys(), armed
-        for one in recorded(project):
-            assert seen[one] == 2, f"{one} was recorded before it was visible ({armed})"
-        converges(project, armed)
+        assert_nothing_is_torn(drill, version, armed)
+        drill.materialize()
+        assert_converged(drill, version, armed)
+        drill.project.run("plan", "--detailed-exitcode")
 
 
 @pytest.mark.slow
@@ -196,17 +90,20 @@ def test_a_kill_at_a_failpoint_loses_and_doubles_nothing(
     "place", [place for place in PLACES if place.startswith(("state.", "stage.", "publish."))]
 )
 def test_an_error_of_the_disk_is_told_and_the_next_run_converges(
-    tmp_path: Path, prepared: Project, place: str
+    tmp_path: Path, prepared: Drill, place: str
 ) -> None:
-    _, project = next(copies(prepared, tmp_path, first=""))
+    _, drill = next(copies(prepared, tmp_path, first=""))
+    version = 2
     if place == "publish.duckdb.created":
-        shutil.rmtree(project.folder / ".partita")
-        (project.folder / "shop.duckdb").unlink()
-    ended = project.run("materialize", code=None, env={"PARTITA_FAILPOINTS": f"{place}=error"})
+        version = 1
+        begin_anew(drill)
+    ended = drill.materialize(f"{place}=error", code=None)
     assert "please report" not in ended.text, ended.text
     if ended.code != 0:
         assert f"failpoint {place}" in ended.text, ended.text
-    converges(project, place)
+    assert_nothing_is_torn(drill, version, place)
+    drill.materialize()
+    assert_converged(drill, version, place)
 
 
 def test_places_and_actions_are_read() -> None:

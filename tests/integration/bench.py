@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from assets_core import AssetContext, Definitions
 from assets_core.execution.facts import gather_facts, intern_partition_keys
-from assets_core.execution.runner import Effects, Runner, RunRequest
+from assets_core.execution.run_request import Effects, RunRequest
+from assets_core.execution.runner import Runner
 from assets_core.execution.slices import slices_of
 from assets_core.model.io_manager import ReadRequest
 from assets_core.model.records import RunKind, StepStatus

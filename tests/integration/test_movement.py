@@ -11,7 +11,7 @@ import pytest
 
 from assets_core import AssetContext, asset
 from assets_core.execution.facts import gather_facts
-from assets_core.execution.runner import RunRequest
+from assets_core.execution.run_request import RunRequest
 from assets_core.model.errors import PlanError, PlanMovedError
 from assets_core.model.records import RunKind, RunStatus
 from assets_core.planning.movement import Replanned, replan

@@ -23,10 +23,11 @@ from assets_core import Asset, AssetContext, Definitions, Input, Skip, asset
 from assets_core.execution.events import StepStarted
 from assets_core.execution.executors import InProcessExecutor
 from assets_core.execution.facts import gather_facts, intern_partition_keys
-from assets_core.execution.runner import Effects, Runner, RunRequest
+from assets_core.execution.run_request import Effects, RunRequest
+from assets_core.execution.runner import Runner
 from assets_core.execution.slices import slices_of
 from assets_core.execution.worker import Worker
-from assets_core.model.errors import InternalError, PlanMovedError
+from assets_core.model.errors import PlanMovedError, RunTakenOverError
 from assets_core.model.io_manager import ReadRequest
 from assets_core.model.records import RunKind, RunStatus, StepStatus
 from assets_core.planning.movement import replan
@@ -209,7 +210,7 @@ class Simulator:
             else:
                 other_run()
 
-        with suppress(InternalError):  # a step of it was fenced off by the other run
+        with suppress(RunTakenOverError):  # a step of it was fenced off by the other run
             self.run(facts, plan, interrupt)
 
     def run_saved(self) -> None:

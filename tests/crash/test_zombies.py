@@ -1,0 +1,200 @@
+"""A coordinator that is halted at a durable act, taken for dead, and wakes up when another process has done its work.
+
+With the state in a file nobody can take it for dead: its locks hold as long as it lives, and others wait. In PostgreSQL its sessions
+are ended, as the server does for a machine that vanished, so that the other run gets the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests import postgres
+from tests.crash.drill import (
+    PATIENCE_SECONDS,
+    Drill,
+    assert_converged,
+    assert_nothing_is_torn,
+    make_drill,
+    successes,
+    tokens_there,
+    visible,
+    wait_until,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.slow
+
+# Those that hold no lock on the machine itself: the other run does its whole work meanwhile.
+FREE = {
+    "state.commit": 5,
+    "state.committed": 5,
+    "stage.written": 1,
+    "run.claimed": 1,
+    "run.staged": 1,
+    "run.published": 1,
+    "run.recorded": 2,
+}
+# Those that hold the destination's: the other run waits there.
+HOLDING = (
+    "publish.duckdb.created",
+    "publish.duckdb.commit",
+    "publish.duckdb.committed",
+    "publish.duckdb.closed",
+    "publish.parquet.rename",
+    "publish.parquet.renamed",
+)
+
+
+@pytest.fixture
+def own_database(postgres_server: str) -> Iterator[str]:
+    """The address of a state in a database that nobody else uses."""
+    name = f"zombie_{uuid.uuid4().hex}"
+    postgres.execute(postgres_server, f"create database {name}")
+    try:
+        yield postgres.in_schema(postgres.in_database(postgres_server, name), "shop")
+    finally:
+        postgres.execute(postgres_server, f"drop database {name} with (force)")
+
+
+def end_sessions(drill: Drill) -> None:
+    """What the server does about a machine that vanished."""
+    drill.ask(
+        "select pg_terminate_backend(pid, 10000) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
+
+
+@contextmanager
+def halted(drill: Drill, failpoints: str) -> Iterator[subprocess.Popen[str]]:
+    """A run that stands still there."""
+    with drill.start(failpoints) as zombie:
+        try:
+            found = os.waitid(os.P_PID, zombie.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            assert found is not None
+            assert found.si_code == os.CLD_STOPPED, "the place was never passed"
+            yield zombie
+        finally:
+            zombie.kill()
+
+
+def wake(zombie: subprocess.Popen[str]) -> tuple[int, str]:
+    """Let it go on; its exit code, and what it said."""
+    zombie.send_signal(signal.SIGCONT)
+    out, err = zombie.communicate(timeout=PATIENCE_SECONDS)
+    return zombie.returncode, out + err
+
+
+def waits_for_a_lock(process: subprocess.Popen[str]) -> bool:
+    """True if it stands in flock(2), or has ended."""
+    blocked = [
+        line.split() for line in Path("/proc/locks").read_text().splitlines() if "->" in line
+    ]
+    return process.poll() is not None or any(str(process.pid) in words for words in blocked)
+
+
+def everything(drill: Drill) -> list[Any]:
+    """All that a zombie could change."""
+    log = drill.ask("select seq, step_id, partition_id, token from materialization order by seq")
+    steps = drill.ask("select id, epoch, status, token from step order by id")
+    runs = drill.ask("select id, status from run order by number")
+    files = {
+        str(path): path.stat().st_mtime_ns
+        for path in (drill.project.folder / "lake").rglob("*.parquet")
+    }
+    return [visible(drill.project), tokens_there(drill.project), log, steps, runs, files]
+
+
+@pytest.mark.parametrize("jobs", [(), ("-j", "2")], ids=["in process", "-j 2"])
+@pytest.mark.parametrize("place", FREE)
+def test_a_zombie_whose_work_another_run_did_changes_nothing_and_says_so(
+    tmp_path: Path, own_database: str, place: str, jobs: tuple[str, ...]
+) -> None:
+    if jobs and place == "stage.written":
+        pytest.skip("there it is the step's own process that stands still")
+    drill = make_drill(tmp_path / "shop", *jobs, address=own_database)
+    drill.materialize()
+    drill.new_version(2)
+    with halted(drill, f"{place}=stop@{FREE[place]}") as zombie:
+        end_sessions(drill)
+        assert "recovered" in drill.materialize().text
+        before = everything(drill)
+        code, told = wake(zombie)
+    assert (code, "Traceback" in told, "please report" in told) == (1, False, False), told
+    assert "was taken over by another process" in told
+    assert everything(drill) == before
+    assert_converged(drill, 2, place)
+
+
+@pytest.mark.parametrize("place", HOLDING)
+def test_beside_a_zombie_that_holds_the_destination_another_run_waits_and_both_end_well(
+    tmp_path: Path, own_database: str, place: str
+) -> None:
+    drill = make_drill(tmp_path / "shop", address=own_database)
+    version = 1
+    if place != "publish.duckdb.created":
+        drill.materialize()
+        version = 2
+        drill.new_version(2)
+    with halted(drill, f"{place}=stop") as zombie:
+        end_sessions(drill)
+        with drill.start() as other:
+            wait_until(lambda: waits_for_a_lock(other))
+            code, told = wake(zombie)
+            out, err = other.communicate(timeout=PATIENCE_SECONDS)
+    assert other.returncode == 0, out + err
+    assert code in {0, 1}, told
+    assert "Traceback" not in told + out + err
+    assert "please report" not in told
+    drill.materialize()
+    assert_converged(drill, version, place)
+
+
+@pytest.mark.parametrize("place", [*FREE, *HOLDING])
+def test_with_the_state_in_a_file_others_wait_for_a_halted_run_and_take_nothing_over(
+    tmp_path: Path, place: str
+) -> None:
+    drill = make_drill(tmp_path / "shop")
+    version = 1
+    if place != "publish.duckdb.created":
+        drill.materialize()
+        version = 2
+        drill.new_version(2)
+    with halted(drill, f"{place}=stop@{FREE.get(place, 1)}") as zombie:
+        runs = drill.ask("select id, status from run order by number")
+        log = successes(drill)
+        with drill.start() as other:
+            # It says for whom it waits, or stands before the lock of the destination or of the state's writers.
+            said = b""
+
+            def waits() -> bool:
+                nonlocal said
+                assert other.stderr is not None
+                while select.select([other.stderr], [], [], 0)[0]:
+                    text = os.read(other.stderr.fileno(), 65_536)
+                    said += text
+                    if not text:
+                        break
+                return b"waiting" in said or waits_for_a_lock(other)
+
+            wait_until(waits)
+            assert other.poll() is None, said
+            assert drill.ask("select id, status from run order by number") == runs
+            assert successes(drill) == log
+            code, told = wake(zombie)
+            out, err = other.communicate(timeout=PATIENCE_SECONDS)
+    assert code == 0, told
+    assert other.returncode == 0, said.decode() + out + err
+    assert "recovered" not in said.decode() + err
+    assert_nothing_is_torn(drill, version, place)
+    assert_converged(drill, version, place)
