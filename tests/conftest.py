@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests import postgres
 
@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
     "tests.conformance.state_store_suite",
     "tests.conformance.io_manager_suite",
     "tests.conformance.mapping_suite",
+    "tests.conformance.executor_suite",
 )
 
 settings.register_profile(
@@ -30,7 +31,13 @@ settings.register_profile(
 settings.register_profile(
     "thorough", parent=settings.get_profile("default"), derandomize=False, max_examples=2000
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+# That a planted bug is found is enough: making the example that shows it small takes minutes.
+settings.register_profile(
+    "mutant", parent=settings.get_profile("default"), phases=(Phase.explicit, Phase.generate)
+)
+settings.load_profile(
+    "mutant" if "MUTANT" in os.environ else os.environ.get("HYPOTHESIS_PROFILE", "default")
+)
 
 
 @pytest.fixture(scope="session")
