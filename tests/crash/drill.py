@@ -257,10 +257,10 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.02)  # another process is waited for
 
 
-def outlived(drill: Drill) -> list[int]:
-    """Processes that are still there some time after the command that started them is dead."""
+def outlived(drill: Drill, *known: int) -> list[int]:
+    """Processes that are still there some time after the command that started them is dead, but those that are `known`."""
     left = []
-    for pid in processes(drill):
+    for pid in set(processes(drill)).difference(known):
         try:
             handle = os.pidfd_open(pid)
         except ProcessLookupError:
