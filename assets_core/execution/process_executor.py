@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from assets_core.execution.executors import Failed, StepEnd
 from assets_core.model.errors import InternalError, ProjectError, UserCodeError
@@ -24,10 +24,11 @@ from assets_core.telemetry.observability import begin_step_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from io import TextIOBase
 
     from assets_core.execution.executors import InProcessExecutor
     from assets_core.execution.step_order import StepOrder
-    from assets_core.telemetry.run_log import RunLog, StepStream
+    from assets_core.telemetry.run_log import RunLog
 
 _CHUNK: Final = 2**20
 _PATIENCE_SECONDS: Final = 10.0
@@ -39,17 +40,26 @@ class Loading:
     """How another process gets the same definitions: `loader` is `module:function`, called with `argument`.
 
     `versions` are the code versions by asset that it must find: a file that was edited meanwhile must not run under an older version.
+    With None whatever it finds first is right, and must be found again whenever it loads the project anew.
     """
 
     loader: str
     argument: str
-    versions: Mapping[str, str]
+    versions: Mapping[str, str] | None
+
+
+class StepOutput(Protocol):
+    """Where the output of steps goes; a `RunLog` is one."""
+
+    def stream(self, step: str) -> TextIOBase:
+        """What takes in the text of one step."""
+        ...
 
 
 @dataclass(slots=True)
 class _Going:
     order: StepOrder
-    stream: StepStream | None
+    stream: TextIOBase | None
     began: float
     end_span: Callable[[], None]
 
@@ -62,13 +72,19 @@ class ProcessExecutor:
 
     def __init__(self, capacity: int, loading: Loading) -> None:
         self._capacity = capacity
-        self._loading = loading
         self._going: dict[int, _Going] = {}
         self._ended: list[StepEnd] = []
         self._woken, self._waker = os.pipe()
         for end in (self._woken, self._waker):
             os.set_blocking(end, False)
         self._server: _Server | None = _Server(loading)
+        self._versions = self._server.versions
+        self._loading = replace(loading, versions=self._versions)
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The code versions by asset that were found there."""
+        return self._versions
 
     @property
     def server_process(self) -> int | None:
@@ -80,7 +96,7 @@ class ProcessExecutor:
         """The number of processes."""
         return self._capacity
 
-    def start(self, order: StepOrder, name: str, log: RunLog | None) -> None:
+    def start(self, order: StepOrder, name: str, log: StepOutput | None) -> None:
         """Send the order."""
         if self._server is None:
             self._server = _Server(self._loading)
@@ -220,6 +236,7 @@ class _Server:
     def __init__(self, loading: Loading) -> None:
         self.channel, theirs = socket.socketpair()
         self._heard = bytearray()
+        self.versions: Mapping[str, str] = {}
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 [
@@ -283,7 +300,8 @@ class _Server:
             if first["frames"]:
                 raise UserCodeError(first["message"], frames=first["frames"], hint=first["hint"])
             raise ProjectError(first["message"], hint=first["hint"])
-        if first["versions"] != dict(loading.versions):
+        self.versions = first["versions"]
+        if loading.versions is not None and self.versions != dict(loading.versions):
             self.close()
             raise ProjectError(
                 "the project's files were edited while the run was starting",

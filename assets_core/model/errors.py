@@ -7,6 +7,7 @@ from partitions.errors import DefinitionError, PartitaError
 __all__ = [
     "DataError",
     "DefinitionError",
+    "ExecutorError",
     "IOManagerError",
     "InternalError",
     "PartitaError",
@@ -79,6 +80,12 @@ class IOManagerError(PartitaError):
     """A destination can't be read or written; the message names the path or table and the cause."""
 
     code = "io-manager"
+
+
+class ExecutorError(PartitaError):
+    """Steps can't be carried out where the project says: no such scheduler, no worker, or workers with other code."""
+
+    code = "executor"
 
 
 class InternalError(PartitaError):

@@ -138,7 +138,7 @@ class _Job:
             self.project.resolved,
             self.project.store,
             effects,
-            lambda: make_executor(self.project, self.order.options.jobs),
+            lambda: make_executor(self.project, self.order.options.jobs, self.printer.note),
         )
         request = RunRequest(
             run_id=run_id,

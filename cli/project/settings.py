@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
@@ -14,15 +14,27 @@ if TYPE_CHECKING:
     from cli.project.location import Location
 
 
+EXECUTORS: Final = ("in_process", "process", "dask")
+
+
+class DaskSettings(BaseModel):
+    """`[tool.partita.dask]`. Without `scheduler` a run starts a cluster of its own on this machine."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    scheduler: str | None = None
+
+
 class Settings(BaseModel):
-    """The table. `executor` is where steps run if `-j` is not given, `jobs` how many at once in processes (default: the cores)."""
+    """The table. `executor` is where steps run; of the others than in process, `jobs` is how many at once (default: the cores or workers)."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     definitions: str | None = None
     state: str = DEFAULT_STATE
-    executor: Literal["in_process", "process"] = "in_process"
+    executor: Literal["in_process", "process", "dask"] = "in_process"
     jobs: PositiveInt | None = None
+    dask: DaskSettings = DaskSettings()
     config: dict[str, dict[str, Any]] = {}
 
 
@@ -40,16 +52,23 @@ def _told(location: Location, error: ValidationError) -> ProjectError:
     name = ".".join(str(part) for part in first["loc"])
     where = f"{location.pyproject}: `{name}` in [tool.partita]"
     if first["type"] == "extra_forbidden":
-        near = nearest(name, list(Settings.model_fields))
+        near = nearest(name, _names(first["loc"]))
         hint = f"did you mean {near[0]}?" if near else None
         what = "there is no such setting"
     elif first["type"] == "literal_error":
-        near = nearest(str(first["input"]), ["in_process", "process"])
-        hint = f'did you mean "{near[0]}"?' if near else 'write "in_process" or "process"'
+        near = nearest(str(first["input"]), EXECUTORS)
+        hint = f'did you mean "{near[0]}"?' if near else 'write "in_process", "process" or "dask"'
         what = f"{first['input']!r} is no executor"
     else:
         hint, what = None, first["msg"].lower()
     return ProjectError(
         f"{where}: {what}",
-        hint=hint or f"the table may hold {', '.join(Settings.model_fields)}",
+        hint=hint or f"the table may hold {', '.join(_names(first['loc']))}",
     )
+
+
+def _names(location: tuple[int | str, ...]) -> list[str]:
+    """What the table may hold in which something is wrong, as it is written from the top."""
+    if location[0] == "dask" and len(location) > 1:
+        return [f"dask.{name}" for name in DaskSettings.model_fields]
+    return list(Settings.model_fields)

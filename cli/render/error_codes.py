@@ -160,6 +160,15 @@ ERROR_ENTRIES: Final = (
         "The message names the path and, where it is known, the program that holds it. Close that program or let it finish.",
     ),
     ErrorEntry(
+        "executor",
+        "Steps can't be carried out where the project says",
+        "`executor` in `[tool.partita]` is `dask`, and: the library is not installed, no scheduler answers at the address, it has no workers, "
+        "a worker can't load the project or has other code or another Partita than this machine, workers were lost, or rows were staged where "
+        "they can't be read here. Nothing of a step that failed so was published.",
+        "The message names the scheduler or worker, and the hint says what to type. Scheduler, workers and this machine need the same "
+        "environment, the same project files, and the same paths to the data; `docs/dask.md` tells how.",
+    ),
+    ErrorEntry(
         "failpoint",
         "PARTITA_FAILPOINTS can't be read",
         "The environment variable that stops a run at a named place, for drills, names a place that does not exist or does not say what "
