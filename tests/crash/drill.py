@@ -278,7 +278,7 @@ def assert_nothing_is_torn(drill: Drill, version: int, where: str) -> None:
     for place, found in seen.items():
         assert found in {version - 1, version}, (where, place)
     if version > 1:
-        assert seen.keys() == PLACES_OF_ROWS, where
+        assert seen.keys() == PLACES_OF_ROWS, f"{PLACES_OF_ROWS - seen.keys()} are gone ({where})"
     for place, times in successes(drill).items():
         assert times <= version, f"{place} was recorded {times} times ({where})"
         if times == version:
