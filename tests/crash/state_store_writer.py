@@ -1,6 +1,7 @@
 """A process that records in a loop until it is killed or done, and says on its output what the store acknowledged.
 
-Run as `python -m tests.crash.state_store_writer FILE-OR-ADDRESS NAME TRANSACTIONS [DUE]`; one JSON line per acknowledged transaction. With DUE,
+Run as `python -m tests.crash.state_store_writer FILE-OR-ADDRESS NAME TRANSACTIONS [DUE]`; one JSON line per acknowledged transaction, with the seconds that it and its claim
+took. With DUE,
 the log is folded into small chunks whenever so many rows are not.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from datetime import UTC, datetime
 
 from assets_core.model.io_manager import WriteReceipt
@@ -48,6 +50,7 @@ def main(path: str, name: str, transactions: int, due: int | None = None) -> Non
             )
             for step in range(5)
         ]
+        began = time.monotonic()
         claimed = store.claim(name, claims, NOW)
         outcomes = [
             StepSucceeded(
@@ -63,6 +66,7 @@ def main(path: str, name: str, transactions: int, due: int | None = None) -> Non
                 "steps": [one.step_id for one in claimed],
                 "read_seqs": [one.read_seq for one in claimed],
                 "tokens": [claim.token for claim in claims],
+                "seconds": time.monotonic() - began,
                 "seqs": [one.seqs for one in answers if isinstance(one, RecordedSuccess)],
             }
         )
