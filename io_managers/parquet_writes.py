@@ -42,7 +42,7 @@ from io_managers.parquet_layout import (
 from io_managers.parquet_rows import chained, numbered, schema_of, without, write_file
 from io_managers.refusals import fenced
 from io_managers.schemas import joined_schema
-from io_managers.staging import StagedRows, stage_folder
+from io_managers.staging import StagedRows, own_name, stage_folder
 from io_managers.workbench import BATCH_ROWS
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class ParquetWriter:
         paths = []
         written = zip(request.slices, receipts, rows.by_slice(), strict=True)
         for position, (one, receipt, batches) in enumerate(written):
-            path = f"{folder}{os.sep}{position}.tmp"
+            path = f"{folder}{os.sep}{own_name(str(position), 'tmp')}"
             fields = footer_fields(request, one, receipt)
             write_file(path, rows.schema, batches, fields)
             failpoint("stage.written")

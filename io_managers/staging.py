@@ -15,6 +15,7 @@ anything is wrong, or the stream breaks, nothing stays behind.
 from __future__ import annotations
 
 import logging
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _ROW = "_partita_row"
 _RESERVED = "_partita"
-_FILE = "rows.arrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,14 @@ def staged_rows(staged: Staged) -> StagedRows:
 def stage_folder(folder: str, token: str) -> str:
     """Where an attempt with this token keeps what it stages on disk."""
     return str(Path(folder, path_segment(token)))
+
+
+def own_name(name: str, suffix: str) -> str:
+    """A file name that nobody else has.
+
+    A worker that was given up for lost may still write for the same attempt, and must not write into a file that is being read.
+    """
+    return f"{name}-{secrets.token_hex(4)}.{suffix}"
 
 
 def remove_stage(folder: str, token: str) -> None:
@@ -277,7 +285,7 @@ class _Spool:
             self._spill()
 
     def _spill(self) -> None:
-        self._open(_FILE)
+        self._open("rows")
         for waiting in self._batches:
             self._write(waiting)
         self._batches = []
@@ -300,7 +308,7 @@ class _Spool:
 
         if self.path is None:
             return table.filter(pa.array(keep))
-        self._open("kept.arrow")
+        self._open("kept")
         done = 0
         for batch in table.to_batches():
             self._write(batch.filter(pa.array(keep[done : done + batch.num_rows])))
@@ -313,7 +321,7 @@ class _Spool:
         folder = Path(self._folder or ".")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.path = str(folder / name)
+            self.path = str(folder / own_name(name, "arrow"))
             self._writer = pa.ipc.new_file(self.path, self._schema)
         except OSError as error:
             raise IOManagerError(
@@ -478,6 +486,7 @@ def _rows(count: int) -> str:
 
 __all__ = [
     "StagedRows",
+    "own_name",
     "plain_type",
     "remove_stage",
     "stage_folder",

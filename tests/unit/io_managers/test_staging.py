@@ -86,7 +86,7 @@ def test_many_rows_wait_in_one_file_that_pickles_as_its_path(
 ) -> None:
     rows = _take(bench, _mixed(1000), BY_REGION, REGIONS, tmp_path)
     assert isinstance(rows.held, str)
-    assert [path.name for path in tmp_path.rglob("*.arrow")] == ["rows.arrow"]
+    assert [path.name[:5] for path in tmp_path.rglob("*.arrow")] == ["rows-"]
     assert stage_folder(str(tmp_path), "token/1") == str(tmp_path / "token%2F1")
     again = pickle.loads(pickle.dumps(rows))  # noqa: S301 - our own bytes
     assert again.visible().column("n").to_pylist() == list(range(1000))
