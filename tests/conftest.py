@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests import postgres
 
@@ -29,6 +29,12 @@ settings.register_profile(
 )
 settings.register_profile(
     "thorough", parent=settings.get_profile("default"), derandomize=False, max_examples=2000
+)
+# For tests that are to fail: that they do is enough, the smallest example is of no use.
+settings.register_profile(
+    "mutants",
+    parent=settings.get_profile("default"),
+    phases=[one for one in Phase if one is not Phase.shrink and one is not Phase.explain],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
