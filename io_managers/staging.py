@@ -269,8 +269,12 @@ class _Spool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self.keep:
+        if self.keep:
+            return
+        try:
             self._close_writer()
+        finally:
+            # Also where the disk is too full to end the file.
             if self._folder is not None and self.path is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -334,14 +338,18 @@ class _Spool:
         try:
             self._writer.write_batch(batch)
         except OSError as error:
-            raise IOManagerError(
-                f"rows can't be staged in {self._folder}: {error.strerror or error}"
-            ) from error
+            raise self._full(error) from error
 
     def _close_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            writer.close()
+            try:
+                writer.close()
+            except OSError as error:
+                raise self._full(error) from error
+
+    def _full(self, error: OSError) -> IOManagerError:
+        return IOManagerError(f"rows can't be staged in {self._folder}: {error.strerror or error}")
 
 
 def _without_duplicates(

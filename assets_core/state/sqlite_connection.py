@@ -302,8 +302,11 @@ def store_error(path: Path | None, error: apsw.Error) -> StoreError:
                 hint="Free some space and run the command again; what was recorded before is safe.",
             )
         case apsw.BusyError() | apsw.LockedError():
+            from assets_core.state.foreign_locks import who_locks  # noqa: PLC0415 - errors are rare
+
+            who = (who_locks(path) if path is not None else None) or "another program"
             return StoreError(
-                f"The state file {name} stays locked by another program: {error}.",
+                f"The state file {name} stays locked by {who}: {error}.",
                 hint="Close the program that has it open, such as an SQLite shell inside a transaction.",
             )
         case _:

@@ -19,6 +19,7 @@ from assets_core.execution.executors import Failed
 from assets_core.execution.slices import slices_of
 from assets_core.execution.step_order import InputOrder, StepOrder
 from assets_core.execution.worker import Produced, Skipped
+from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import Published, ReadRequest
 from assets_core.telemetry.run_log import RunLog
 from cli.project import Project
@@ -196,6 +197,8 @@ class ExecutorSuite:
 
     def test_rows_are_staged_for_the_caller_to_publish(self, stage: Stage) -> None:
         end = stage.run("orders", 1)
+        with pytest.raises(IOManagerError):
+            stage.rows("orders", 1)
         stage.publish(end)
         assert stage.rows("orders", 1) == [{"day": "2025-01-02", "attempt": 2}]
 

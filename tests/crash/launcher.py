@@ -62,11 +62,11 @@ class Launcher:
         """Its own."""
         return self._process.pid
 
-    def run(self, *arguments: str, kill_after: float | None = None) -> Ended:
-        """Carry out one command line."""
+    def run(self, *arguments: str, kill_after: float | None = None, failpoints: str = "") -> Ended:
+        """Carry out one command line; `failpoints` as in PARTITA_FAILPOINTS, but for processes that it starts itself."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([arguments, kill_after]) + "\n")
+        self._process.stdin.write(json.dumps([arguments, kill_after, failpoints]) + "\n")
         self._process.stdin.flush()
         code, seconds = json.loads(self._process.stdout.readline())
         return Ended(code, seconds, self._output.read_text(errors="replace"))
@@ -78,11 +78,11 @@ def _serve(folder: str, output: str) -> None:
     for name in LOADED:
         import_module(name)
     for request in sys.stdin:
-        arguments, kill_after = json.loads(request)
+        arguments, kill_after, armed = json.loads(request)
         began = time.monotonic()
         pid = os.fork()
         if pid == 0:
-            _become(folder, output, arguments)
+            _become(folder, output, arguments, armed)
         if kill_after is not None:
             handle = os.pidfd_open(pid)
             select.select([handle], [], [], kill_after)
@@ -94,7 +94,8 @@ def _serve(folder: str, output: str) -> None:
         sys.stdout.flush()
 
 
-def _become(folder: str, output: str, arguments: list[str]) -> NoReturn:
+def _become(folder: str, output: str, arguments: list[str], armed: str) -> NoReturn:
+    from assets_core import failpoints
     from cli.main import main
 
     code = 99
@@ -105,6 +106,9 @@ def _become(folder: str, output: str, arguments: list[str]) -> NoReturn:
         said = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         for source, target in ((nothing, 0), (said, 1), (said, 2)):
             os.dup2(source, target)
+        if armed:
+            found = failpoints.parse_failpoints(armed)
+            failpoints._ARMED = failpoints._Failpoints(found)  # type: ignore[misc]
         code = main(arguments)
         sys.stdout.flush()
     finally:

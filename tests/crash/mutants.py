@@ -183,6 +183,63 @@ def _in_postgres_believe_that_a_lost_commit_took_place() -> None:
     Database._took_place = lambda _self: True  # type: ignore[method-assign]
 
 
+def _take_over_a_run_that_lives() -> None:
+    from assets_core.state import locks
+
+    locks._try_lock = lambda *_: True
+
+
+def _blame_the_state_for_a_run_that_was_taken_over() -> None:
+    from assets_core.execution.runner import Runner
+
+    Runner._is_settled = lambda _self, _run_id: False  # type: ignore[method-assign]
+
+
+def _leave_what_a_killed_step_staged() -> None:
+    from assets_core.execution.runner import _Flight
+
+    _Flight._discard_stage = lambda *_: None  # type: ignore[method-assign]
+
+
+def _let_retries_into_a_full_pool() -> None:
+    from assets_core.execution.run_state import RunState
+
+    original = RunState.decide
+
+    def greedy(self: Any, now: Any, *, room: bool = True) -> Any:
+        from assets_core.execution.run_state import Retry
+
+        for entry in self._waiting if room and self._stopping is None else ():
+            until, asset, slots = entry
+            if until <= now:
+                self._waiting.remove(entry)
+                self._begin(asset, slots)
+                return Retry(asset, slots)
+        return original(self, now, room=room)
+
+    RunState.decide = greedy  # type: ignore[method-assign]
+
+
+def _let_a_worker_publish() -> None:
+    from assets_core.execution.worker import Produced, Worker
+
+    original = Worker.execute
+
+    def eager(self: Any, order: Any) -> Any:
+        result = original(self, order)
+        if isinstance(result, Produced) and result.staged is not None:
+            self._manager(order.asset).publish([result.staged])
+        return result
+
+    Worker.execute = eager  # type: ignore[method-assign]
+
+
+def _call_everything_staged_garbage() -> None:
+    from assets_core.execution import garbage
+
+    garbage._is_garbage = lambda *_: True
+
+
 FAILPOINTS = "tests/crash/test_failpoints.py::test_a_kill_at_a_failpoint_loses_and_doubles_nothing"
 DESTINATIONS = "tests/conformance/test_io_managers.py"
 SIMULATOR = "tests/property/test_never_false_fresh.py"
@@ -231,6 +288,29 @@ MUTANTS = {
     "in PostgreSQL, believe that a lost commit took place": Mutant(
         _in_postgres_believe_that_a_lost_commit_took_place,
         ("tests/unit/assets_core/test_postgres.py", "-k", "commit"),
+    ),
+    "take over a run that lives": Mutant(
+        _take_over_a_run_that_lives,
+        ("tests/crash/test_zombies.py", "-k", "in_a_file and run.published"),
+    ),
+    "blame the state for a run that was taken over": Mutant(
+        _blame_the_state_for_a_run_that_was_taken_over,
+        ("tests/crash/test_zombies.py", "-k", "whose_work and state.committed and process"),
+    ),
+    "leave what a killed step staged": Mutant(
+        _leave_what_a_killed_step_staged,
+        ("tests/crash/test_coordinator_kills.py", "-k", "fails_alone"),
+    ),
+    "let retries into a full pool": Mutant(
+        _let_retries_into_a_full_pool, ("tests/property/test_run_state_laws.py",)
+    ),
+    "let a worker publish": Mutant(
+        _let_a_worker_publish,
+        ("tests/conformance/test_executors.py", "-k", "rows_are_staged"),
+    ),
+    "call everything staged garbage": Mutant(
+        _call_everything_staged_garbage,
+        ("tests/integration/test_cli_gc.py", "-k", "stays"),
     ),
     "call changed rows unchanged": Mutant(_call_changed_rows_unchanged, (SIMULATOR,)),
     "forget to sync a staged file": Mutant(

@@ -21,7 +21,7 @@ def test_a_planted_bug_is_caught(name: str) -> None:
     done = subprocess.run(
         [*command, *MUTANTS[name].tests],
         cwd=ROOT,
-        env={**os.environ, "MUTANT": name},
+        env={**os.environ, "MUTANT": name, "HYPOTHESIS_PROFILE": "mutants"},
         capture_output=True,
         text=True,
         check=False,

@@ -100,6 +100,8 @@ class Shop:
         path.write_text(text.replace(old, new))
 
     def command(self, *arguments: str) -> list[str]:
+        if "MUTANT" in os.environ:  # see tests.crash.mutants
+            return [sys.executable, "-P", "-m", "tests.crash.mutants", *arguments]
         # -P: like the installed command, and unlike -c, nothing of the current folder is on the search path.
         return [sys.executable, "-P", "-c", "from cli.main import run; run()", *arguments]
 

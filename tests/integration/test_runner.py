@@ -25,7 +25,7 @@ from assets_core import (
     asset,
     asset_check,
 )
-from assets_core.execution.events import StepFailed, StepStarted, StepSucceeded
+from assets_core.execution.events import RunEvent, StepFailed, StepStarted, StepSucceeded
 from assets_core.execution.facts import versions_of
 from assets_core.execution.recovery import recover
 from assets_core.execution.slices import slices_of
@@ -787,3 +787,33 @@ def test_a_clock_that_is_set_back_makes_no_duration_negative() -> None:
     bench = Bench([bronze])
     bench.run()
     assert [step.seconds for step in bench.store.steps(bench.run_id)] == [0.0]
+
+
+class BreaksAtTheFourth(list[RunEvent]):
+    """A listener that fails."""
+
+    def append(self, event: RunEvent) -> None:
+        super().append(event)
+        if sum(isinstance(one, StepStarted) for one in self) == 4:
+            raise RuntimeError("the listener broke")
+
+
+def test_whatever_ends_a_run_early_what_was_staged_is_thrown_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    @asset(partitions=WEEK)
+    def numbers(context: AssetContext) -> pa.Table:
+        return pa.table({"n": [day_of(context)]})
+
+    bench = Bench([numbers], events=BreaksAtTheFourth())
+    discarded: list[str] = []
+    monkeypatch.setattr(
+        bench.memory, "discard_leftovers", lambda token, _target: discarded.append(token)
+    )
+    with pytest.raises(RuntimeError, match="the listener broke"):
+        bench.run()
+    steps = bench.store.steps(bench.run_id)
+    claimed = [one.token for one in steps if one.status is StepStatus.RUNNING]
+    # The fourth had not started; the second and third were staged, the others claimed.
+    assert sorted(discarded) == sorted(set(claimed) - {steps[3].token})
+    assert len(discarded) == 5

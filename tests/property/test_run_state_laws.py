@@ -40,6 +40,7 @@ class Driver:
     changed: set[Node] = field(default_factory=set)
     attempts: dict[Node, int] = field(default_factory=dict)
     seq: int = 100
+    now: datetime = NOW
     running: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     pools: dict[str, int] = field(default_factory=dict)
     pool_of: dict[str, str] = field(default_factory=dict)
@@ -76,13 +77,14 @@ class Driver:
 
     def run(self) -> RunStatus:
         machine = RunState(self.plan, self.about, fail_fast=self.fail_fast, pools=self.pools)
-        now = NOW
         while True:
             if self.running and self.data.draw(st.booleans()):
                 self.end_one(machine)
                 continue
+            # Time also passes while steps run, so that a retry may become due when its pool is full.
+            self.now += timedelta(hours=self.data.draw(st.sampled_from([0, 0, 60])))
             room = self.data.draw(st.booleans())
-            instruction = machine.decide(now, room=room)
+            instruction = machine.decide(self.now, room=room)
             match instruction:
                 case Offer() | Retry():
                     assert room
@@ -91,7 +93,7 @@ class Driver:
                     for slot in slots:
                         self.settle((asset, slot), status)
                 case Wait(until=until):
-                    now = self.wait(machine, now, until, room=room)
+                    self.wait(machine, until, room=room)
                 case Finish(status=status):
                     assert not self.running
                     return status
@@ -108,18 +110,15 @@ class Driver:
         for slots in steps:
             self.start(instruction.asset, slots)
 
-    def wait(
-        self, machine: RunState, now: datetime, until: datetime | None, *, room: bool
-    ) -> datetime:
+    def wait(self, machine: RunState, until: datetime | None, *, room: bool) -> None:
         if self.running:
             self.end_one(machine)
         elif until is None:
             # Only a caller without room is told to wait for nothing.
             assert not room
         else:
-            assert until > now
-            return until
-        return now
+            assert until > self.now
+            self.now = until
 
     def start(self, asset: str, slots: tuple[int, ...]) -> None:
         self.running.append((asset, slots))
@@ -155,7 +154,7 @@ class Driver:
             case "fail":
                 machine.failed(asset, slots, retry_at=None)
             case "retry":
-                machine.failed(asset, slots, retry_at=NOW + timedelta(hours=self.seq))
+                machine.failed(asset, slots, retry_at=self.now + timedelta(hours=100))
             case "skip":
                 machine.skipped(asset, slots)
         if outcome == "skip":
