@@ -291,11 +291,11 @@ MUTANTS = {
     ),
     "take over a run that lives": Mutant(
         _take_over_a_run_that_lives,
-        ("tests/crash/test_zombies.py", "-k", "in_a_file and run.published"),
+        ("tests/crash/test_zombies.py", "-k", "in_a_file and run.staged"),
     ),
     "blame the state for a run that was taken over": Mutant(
         _blame_the_state_for_a_run_that_was_taken_over,
-        ("tests/crash/test_zombies.py", "-k", "whose_work and state.committed and process"),
+        ("tests/crash/test_zombies.py", "-k", "whose_work and state.committed"),
     ),
     "leave what a killed step staged": Mutant(
         _leave_what_a_killed_step_staged,

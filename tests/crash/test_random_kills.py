@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-KILLS = int(os.environ.get("PARTITA_CRASHES", "4"))
+KILLS = int(os.environ.get("PARTITA_CRASHES", "2"))
 DAYS = [f"2025-01-0{day}" for day in range(1, 7)]
 ROWS = 40
 SHOP = f"""
