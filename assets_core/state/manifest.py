@@ -43,7 +43,6 @@ CLOCK_GRAIN_NS: Final = 20_000_000
 _LARGE: Final = 16 * 2**20
 _SUFFIXES: Final = (".py", ".so", ".pyd")
 _NEVER_WATCHED: Final = ("/proc/", "/sys/", "/dev/")
-_METADATA: Final = f"{os.sep}importlib{os.sep}metadata{os.sep}"
 _NO_PACKAGES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -165,10 +164,11 @@ def _is_search(frame: FrameType | None) -> bool:
     """Whether a folder is listed only because every folder of sys.path is: to import something, or to find a package's version."""
     if frame is None or frame.f_code.co_filename.startswith("<frozen importlib"):
         return frame is not None
-    while frame is not None and _METADATA in frame.f_code.co_filename:
-        frame = frame.f_back
+    # Between who asks and who lists may be Python's reader of metadata or the backport, which replaces it as soon as it is imported.
     ours = installed_version.__code__.co_filename
-    return frame is not None and frame.f_code.co_filename == ours
+    while frame is not None and frame.f_code.co_filename != ours:
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextmanager

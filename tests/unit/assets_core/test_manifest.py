@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -183,11 +184,16 @@ def test_another_version_of_a_package_that_was_asked_for_is_never_missed(
     assert read_manifest(path, "module shop", VERSIONS) is None
 
 
+@pytest.mark.parametrize("backport", [False, True])
 def test_looking_for_a_package_lists_no_folder_that_counts(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, monkeypatch: pytest.MonkeyPatch, backport: bool
 ) -> None:
     from assets_core.state.packages import installed_version, packages_by_import
 
+    finders = [one for one in sys.meta_path if "importlib_metadata" not in type(one).__module__]
+    if backport:
+        finders.append(pytest.importorskip("importlib_metadata").MetadataPathFinder())
+    monkeypatch.setattr(sys, "meta_path", finders)
     install(project, "1.0")
     monkeypatch.syspath_prepend(str(project))
     with watch_reads(LONG_AFTER) as watch:
