@@ -30,7 +30,14 @@ from assets_core.authoring.graph import AssetGraph
 from assets_core.authoring.outline import Outline
 from assets_core.execution.facts import gather_facts, versions_of
 from assets_core.model.io_manager import WriteReceipt
-from assets_core.model.records import RunKind, RunRecord, RunStatus, StepClaim, StepSucceeded
+from assets_core.model.records import (
+    ClaimedStep,
+    RunKind,
+    RunRecord,
+    RunStatus,
+    StepClaim,
+    StepSucceeded,
+)
 from assets_core.model.specs import AssetSpec, Dependency, Replace, RetryPolicy
 from assets_core.planning.planner import PlanRequest, plan_run
 from assets_core.state.sqlite import SqliteStore
@@ -115,6 +122,7 @@ def touch(path: Path, spec: AssetSpec, partition_id: int) -> None:
         )
         claim = StepClaim(spec.key, (partition_id,), "touched", versions.code_id, versions.deps_id)
         (claimed,) = store.claim("touch", [claim], NOW)
+        assert isinstance(claimed, ClaimedStep)
         receipt = WriteReceipt(partition_id, 1, 1, "other", "schema")
         store.record([StepSucceeded(claimed.step_id, claimed.epoch, (receipt,))], NOW)
         store.finish_run("touch", RunStatus.SUCCEEDED, NOW)

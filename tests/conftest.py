@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Before anything imports them: their assertions explain themselves like those of a test module.
 pytest.register_assert_rewrite(
+    "tests.conformance.run_locks_suite",
+    "tests.conformance.state_store_sharing",
     "tests.conformance.state_store_suite",
     "tests.conformance.io_manager_suite",
     "tests.conformance.mapping_suite",

@@ -73,6 +73,16 @@ class StepsSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class StepsWait:
+    """Something that could start waits for another run: because that works on the same partitions, or has the slots of `pool`."""
+
+    asset: str
+    keys: tuple[str, ...]
+    run_id: str
+    pool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
     """How a run ended. `counts` are partitions by status; `failures` the final failures in order; `rows` what was published."""
 
@@ -92,4 +102,6 @@ class RunFinished:
     summary: RunSummary
 
 
-RunEvent = RunStarted | StepStarted | StepSucceeded | StepFailed | StepsSettled | RunFinished
+RunEvent = (
+    RunStarted | StepStarted | StepSucceeded | StepFailed | StepsSettled | StepsWait | RunFinished
+)

@@ -33,12 +33,12 @@ def gather_facts(
     now: datetime,
     *,
     verify: bool = True,
-    a_run_lives: Callable[[], bool] = lambda: True,
+    run_lives: Callable[[str], bool] = lambda _: True,
 ) -> Facts:
     """Everything that `plan_run` and `judge` need, as of `now`; reads only.
 
     With `verify` every destination is asked, cheaply, whether it still has what the state believes it has, when its asset is looked
-    at. `a_run_lives` tells whether the process of an unfinished run is there; steps of a dead one are not in flight.
+    at. `run_lives` tells whether the process of an unfinished run is there; steps of a dead one are not in flight.
     """
     key_ids = store.key_ids()
     specs = outline.graph.specs
@@ -49,8 +49,8 @@ def gather_facts(
     }
     indexes = {key: of_definition[spec.partitions] for key, spec in specs.items()}
     state = store.snapshot(versions_of(spec) for spec in outline.graph.specs.values())
-    if state.in_flight and not a_run_lives():
-        state = replace(state, in_flight={})
+    living = {run: steps for run, steps in state.in_flight.items() if run_lives(run)}
+    state = replace(state, in_flight=living)
 
     def lost_of(key: str) -> frozenset[int]:
         spec = outline.graph.spec(key)

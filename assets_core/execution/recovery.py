@@ -1,4 +1,4 @@
-"""After a crash: turn every step that was running into what the destination says it is. Called while holding the project lock.
+"""After a crash: turn every step that was running into what the destination says it is. Runs whose processes live are left alone.
 
 Data is published before its success is recorded, so a step that was RUNNING when its process died is in one of two states: its
 token is at the destination, then the state is rolled forward; or it isn't, then nothing is visible, what was staged is thrown
@@ -28,22 +28,43 @@ if TYPE_CHECKING:
 
     from assets_core.authoring.outline import Outline
     from assets_core.model.records import RunRecord, StepOutcome, StepRecord
+    from assets_core.state.locks import RunLocks
     from assets_core.state.store import StateStore
     from partitions.definitions import PartitionIndex
 
 
-def recover(outline: Outline, store: StateStore, now: datetime) -> list[RunRecord]:
-    """Settle all runs that a dead process left RUNNING, and answer them. Idempotent; a crash in here is recovered the same way."""
-    return [run for run in store.unfinished_runs() if _settle(outline, store, run, now)]
+def recover(
+    outline: Outline,
+    store: StateStore,
+    locks: RunLocks,
+    now: datetime,
+    *,
+    only: str | None = None,
+) -> list[RunRecord]:
+    """Settle all runs that a dead process left RUNNING, or that of one id, and answer them.
+
+    The caller has a share or all of the project's lock. Idempotent; a crash in here is recovered the same way.
+    """
+    settled = []
+    for run in store.unfinished_runs():
+        if only is not None and run.id != only:
+            continue
+        lock = locks.take_over(run.id)
+        if lock is None:
+            continue
+        with lock:
+            if _settle(outline, store, run, now):
+                settled.append(run)
+    return settled
 
 
 def _settle(outline: Outline, store: StateStore, run: RunRecord, now: datetime) -> bool:
-    """Settle one run; False if its process lives after all and has just ended it itself.
+    """Settle one run; False if it has ended meanwhile: by another command, or by its own process, which lives after all.
 
     A process that lost its lock, but not its life, may claim a step after those that were running have been looked at. Then these are
     looked at again; it ends when it learns that a step is not its own any more.
     """
-    while True:
+    while _is_running(store, run):
         running = [one for one in store.steps(run.id) if one.status is StepStatus.RUNNING]
         key_ids = store.key_ids()
         outcomes: list[StepOutcome] = []
@@ -57,13 +78,18 @@ def _settle(outline: Outline, store: StateStore, run: RunRecord, now: datetime) 
         try:
             store.finish_run(run.id, RunStatus.CRASHED, now)
         except StoreError:
-            found = store.run(run.id)
-            if found is None or found.status is not RunStatus.RUNNING:
-                return False
-            if all(one.status is not StepStatus.RUNNING for one in store.steps(run.id)):
+            if _is_running(store, run) and all(
+                one.status is not StepStatus.RUNNING for one in store.steps(run.id)
+            ):
                 raise
             continue
         return True
+    return False
+
+
+def _is_running(store: StateStore, run: RunRecord) -> bool:
+    found = store.run(run.id)
+    return found is not None and found.status is RunStatus.RUNNING
 
 
 def _outcome(outline: Outline, step: StepRecord, index: PartitionIndex | None) -> StepOutcome:

@@ -12,6 +12,7 @@ from assets_core.execution.events import (
     StepsSettled,
     StepStarted,
     StepSucceeded,
+    StepsWait,
 )
 from assets_core.execution.run_state import SlotStatus
 from assets_core.execution.slices import keys_of
@@ -120,9 +121,17 @@ class RunReport:
     ) -> None:
         """Partitions ended without rows of their own."""
         keys = keys_of(self._facts.indexes[asset], slots)
-        span = f"{keys[0]} and {len(keys) - 1} more" if len(keys) > 1 else "".join(keys)
-        self._write(f"{asset}@{span}" if span else asset, f"{status}: {message}")
+        self._write(self._span(asset, keys), f"{status}: {message}")
         self._on_event(StepsSettled(asset, keys, status, message))
+
+    def waits(
+        self, asset: str, slots: tuple[int, ...], run_id: str, pool: str | None = None
+    ) -> None:
+        """These wait for another run: it works on them, or has the pool's slots."""
+        keys = keys_of(self._facts.indexes[asset], slots)
+        why = "works on it" if pool is None else f"has the slots of pool {pool}"
+        self._write(self._span(asset, keys), f"waits for run {run_id}, which {why}")
+        self._on_event(StepsWait(asset, keys, run_id, pool))
 
     def finished(
         self, status: RunStatus, counts: Mapping[SlotStatus, int], seconds: float
@@ -145,6 +154,10 @@ class RunReport:
         self._write("run", f"{status}: {told or 'nothing to do'}")
         self._on_event(RunFinished(summary))
         return summary
+
+    def _span(self, asset: str, keys: tuple[str, ...]) -> str:
+        span = f"{keys[0]} and {len(keys) - 1} more" if len(keys) > 1 else "".join(keys)
+        return f"{asset}@{span}" if span else asset
 
     def _keys(self, attempt: Attempt) -> tuple[str, ...]:
         return keys_of(self._facts.indexes[attempt.asset], attempt.slots)

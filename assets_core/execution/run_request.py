@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,11 +13,32 @@ if TYPE_CHECKING:
     from assets_core.execution.events import RunEvent
     from assets_core.model.records import RunKind
     from assets_core.telemetry.run_log import RunLogs
+    from partitions.sets import PartitionSet
+
+
+class OnConflict(StrEnum):
+    """What to do about partitions that another run works on or is to make: wait for it, leave them to it, or fail."""
+
+    WAIT = "wait"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftToRun:
+    """Planned partitions of one asset that are left to another run."""
+
+    run_id: str
+    asset: str
+    partitions: PartitionSet
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Who the run is: its id and what was asked for, as text that `runs show` repeats."""
+    """Who the run is: its id and what was asked for, as text that `runs show` repeats.
+
+    `on_conflict` is about partitions that another run works on when their turn comes; `left` are those that are not tried at all.
+    """
 
     run_id: str
     kind: RunKind
@@ -24,6 +46,8 @@ class RunRequest:
     partitions: str
     fail_fast: bool = False
     process_id: int = 0
+    on_conflict: OnConflict = OnConflict.WAIT
+    left: tuple[LeftToRun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +55,7 @@ class Effects:
     """What a run needs from the world, passed in so that tests can hold it.
 
     `clock` answers aware UTC; `pause(seconds)` waits and may return early; `new_token` answers unguessable text; `spread` a number in
-    [0, 1) for jitter.
+    [0, 1) for jitter. `settle_dead` is called with the id of a run that is in the way, and puts right what it left if its process is dead.
     """
 
     clock: Callable[[], datetime]
@@ -40,3 +64,4 @@ class Effects:
     spread: Callable[[], float]
     on_event: Callable[[RunEvent], None] = lambda _: None
     logs: RunLogs | None = None
+    settle_dead: Callable[[str], None] = lambda _: None

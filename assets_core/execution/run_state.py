@@ -4,19 +4,26 @@ Theory of operation
 -------------------
 Every planned partition of every asset is a slot with one status:
 
+    HELD (another run works on it)
+      ▲ │ after a pause
+      │ ▼
     QUEUED ──offer──► RUNNING ──► SUCCEEDED | FAILED | SKIPPED | UNCHANGED
        │                 │  ▲
        │                 ▼  │ retry
        │              WAITING
-       └──► SKIPPED (something it reads failed) | CUT_OFF (nothing it reads changed) | CANCELLED
+       └──► SKIPPED (something it reads failed) | CUT_OFF (nothing it reads changed, or another run made it) | CANCELLED
 
 Only the caller's reports move a slot out of RUNNING; only `decide` moves one out of QUEUED without running it. A slot may start when
-none of the planned partitions that it reads is still QUEUED, RUNNING or WAITING; lineage order is kept per partition, so a failed day
+none of the planned partitions that it reads is still QUEUED, HELD, RUNNING or WAITING; lineage order is kept per partition, so a failed day
 holds up only what reads that day. A conditional slot is tested at that moment with the rule of `planning.staleness`
 (data_seq(u) > read_seq(p)) and cut off if nothing changed.
 
 A step of an asset that names a pool takes one of its slots from its offer being taken until its report; a full pool holds up its own
 assets only. Among assets with ready steps a higher `priority` goes first, then lineage order.
+
+Other runs may work on the same partitions, and use the same pools. Whoever starts an offered step learns of that and reports it: a
+partition that another run works on is HELD for a while and then offered again; one that another run made is CUT_OFF, if nothing
+that this run knows of is newer than what it was made from; a pool whose slots others have offers nothing for a while.
 
 UNCHANGED is a function's own Skip. Readers go on with older rows where there are some; without, they are SKIPPED too, unless their edge
 allows missing partitions.
@@ -37,6 +44,7 @@ import numpy as np
 
 from assets_core.model.records import RunStatus, StepStatus
 from assets_core.planning.consumption import with_unchanged_inputs
+from assets_core.planning.reasons import Reason
 from assets_core.planning.staleness import bind_dependencies, partition_facts
 from partitions.sets import PartitionSet
 
@@ -46,8 +54,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from assets_core.model.records import MadeElsewhere
     from assets_core.planning.columns import PartitionFacts
-    from assets_core.planning.plan import Plan
+    from assets_core.planning.plan import AssetPlan, Plan
     from assets_core.planning.staleness import BoundDependency, Facts
     from partitions.definitions import PartitionIndex
 
@@ -74,15 +83,19 @@ class SlotStatus(IntEnum):
     CUT_OFF = 7
     CANCELLED = 8
     UNCHANGED = 9
+    HELD = 10
 
 
-OPEN = (SlotStatus.QUEUED, SlotStatus.RUNNING, SlotStatus.WAITING)
+OPEN = (SlotStatus.QUEUED, SlotStatus.HELD, SlotStatus.RUNNING, SlotStatus.WAITING)
 BAD = (SlotStatus.FAILED, SlotStatus.SKIPPED, SlotStatus.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """These steps may start, each a tuple of consecutive slots; the caller starts as many as it likes and reports `started`."""
+    """These steps may start, each a tuple of consecutive slots; the caller starts as many as it likes and reports `started`.
+
+    Where other runs stand in the way it reports `held`, `made_elsewhere` or `pool_full` instead.
+    """
 
     asset: str
     steps: tuple[Slots, ...]
@@ -130,6 +143,7 @@ class _AssetRun:
     index: PartitionIndex
     status: NDArray[np.uint8]
     conditional: Mask
+    forced: Mask
     facts: PartitionFacts
     edges: tuple[BoundDependency, ...]
     batch_size: int
@@ -158,6 +172,9 @@ class RunState:
         self._free = dict(pools)
         self._running = 0
         self._stopping: str | None = None
+        self._stopped_by_conflict = False
+        self._held: list[tuple[datetime, str, Slots]] = []
+        self._full_until: dict[str, datetime] = {}
         self._waiting: list[tuple[datetime, str, Slots]] = []
         self._facts: dict[str, PartitionFacts] = {}
         self._runs: dict[str, _AssetRun] = {}
@@ -181,6 +198,7 @@ class RunState:
                 index=index,
                 status=status.astype(np.uint8),
                 conditional=part.conditional.mask().copy(),
+                forced=_forced(part),
                 facts=own,
                 edges=edges,
                 batch_size=spec.batch_size,
@@ -217,6 +235,14 @@ class RunState:
     def readable(self, asset: str) -> Mask:
         """Per slot, whether it has rows by now; for planned assets and everything that they read."""
         return self._facts[asset].readable
+
+    def known_seqs(self, asset: str, slots: Slots) -> Slots:
+        """The seq of each slot's last success as far as this run knows, 0 without one; empty if they run whatever others make."""
+        run = self._runs[asset]
+        chosen = list(slots)
+        if run.forced[chosen].any():
+            return ()
+        return tuple(run.facts.seq[chosen].tolist())
 
     # What the caller reports.
 
@@ -259,9 +285,52 @@ class RunState:
         self._end(asset)
         self._move(asset, slots, SlotStatus.CANCELLED)
 
-    def stop(self, why: str) -> None:
-        """Start nothing more; running steps finish, everything else is cancelled."""
+    def held(self, asset: str, slots: Slots, until: datetime) -> None:
+        """These offered slots can't start because another run works on them; they are offered again after `until`."""
+        self._move(asset, slots, SlotStatus.HELD)
+        self._held.append((until, asset, slots))
+
+    def made_elsewhere(self, asset: str, made: Mapping[int, MadeElsewhere]) -> Slots:
+        """Another run made these offered slots; answers those that are final by that.
+
+        The others read something that this run knows to be newer: they stay queued.
+        """
+        run = self._runs[asset]
+        facts = run.facts
+        for slot, found in made.items():
+            facts.seq[slot] = found.seq
+            facts.read_seq[slot] = found.read_seq
+            facts.data_seq[slot] = found.data_seq
+            if found.has_data:
+                facts.has_data[slot] = 1
+                facts.lost[slot] = False
+        newer = np.zeros(len(run.status), dtype=np.bool_)
+        for edge in run.edges:
+            if edge.dependency.mapping.triggers:
+                read = self._facts[edge.dependency.upstream].data_seq
+                newer |= edge.mapped.max_upstream(read) > facts.read_seq
+        current = tuple(slot for slot in made if not newer[slot])
+        self._move(asset, current, SlotStatus.CUT_OFF)
+        return current
+
+    def pool_full(self, pool: str, until: datetime) -> None:
+        """Other runs have the pool's slots: nothing of its assets is offered before `until`."""
+        self._full_until[pool] = until
+
+    def put_off(self, asset: str, slots: Slots, until: datetime) -> None:
+        """A retry can't start because other runs have the pool's slots; it is told again after `until`."""
+        self._end(asset)
+        self._move(asset, slots, SlotStatus.WAITING)
+        self._waiting.append((until, asset, slots))
+
+    def leave(self, asset: str, slots: Slots) -> None:
+        """These queued slots are left to another run; they and what reads them don't run here."""
+        self._move(asset, slots, SlotStatus.SKIPPED)
+
+    def stop(self, why: str, *, conflict: bool = False) -> None:
+        """Start nothing more; running steps finish, everything else is cancelled. With `conflict` the run has failed by that."""
         self._stopping = why
+        self._stopped_by_conflict = conflict
 
     # What the caller does next.
 
@@ -274,6 +343,7 @@ class RunState:
             cancelled = self._cancel_rest(self._stopping)
             if cancelled is not None:
                 return cancelled
+        self._let_go(now)
         if room:
             for entry in self._waiting:
                 until, asset, slots = entry
@@ -285,10 +355,18 @@ class RunState:
             instruction = self._next_of(asset, self._runs[asset], room=room)
             if instruction is not None:
                 return instruction
-        later = [until for until, _, _ in self._waiting if until > now]
-        if self._waiting or self._running or self.counts()[SlotStatus.QUEUED]:
-            return Wait(min(later, default=None))
+        later = [until for until, _, _ in (*self._waiting, *self._held) if until > now]
+        if self._waiting or self._held or self._running or self.counts()[SlotStatus.QUEUED]:
+            return Wait(min((*later, *self._full_until.values()), default=None))
         return Finish(self._verdict())
+
+    def _let_go(self, now: datetime) -> None:
+        """What was held until now, and pools that were full until now, may be tried again."""
+        self._full_until = {pool: until for pool, until in self._full_until.items() if until > now}
+        over = [entry for entry in self._held if entry[0] <= now]
+        self._held = [entry for entry in self._held if entry[0] > now]
+        for _, asset, slots in over:
+            self._move(asset, slots, SlotStatus.QUEUED)
 
     def _begin(self, asset: str, slots: Slots) -> None:
         self._running += 1
@@ -305,7 +383,9 @@ class RunState:
 
     def _pool_room(self, asset: str) -> int:
         pool = self._runs[asset].pool
-        return MOST_OFFERED if pool is None else self._free[pool]
+        if pool is None:
+            return MOST_OFFERED
+        return 0 if pool in self._full_until else self._free[pool]
 
     def _next_of(self, asset: str, run: _AssetRun, *, room: bool) -> Instruction | None:
         if run.changed:
@@ -368,10 +448,10 @@ class RunState:
 
     def _cancel_rest(self, why: str) -> Settle | None:
         self._waiting.clear()
+        self._held.clear()
         for asset, run in self._runs.items():
-            slots = tuple(
-                np.flatnonzero(run.having(SlotStatus.QUEUED, SlotStatus.WAITING)).tolist()
-            )
+            unbegun = run.having(SlotStatus.QUEUED, SlotStatus.HELD, SlotStatus.WAITING)
+            slots = tuple(np.flatnonzero(unbegun).tolist())
             if slots:
                 self._move(asset, slots, SlotStatus.CANCELLED)
                 return Settle(asset, slots, StepStatus.CANCELLED, why)
@@ -384,7 +464,7 @@ class RunState:
 
     def _verdict(self) -> RunStatus:
         counts = self.counts()
-        if counts[SlotStatus.FAILED]:
+        if counts[SlotStatus.FAILED] or self._stopped_by_conflict:
             return RunStatus.FAILED
         if counts[SlotStatus.CANCELLED]:
             return RunStatus.CANCELLED
@@ -407,9 +487,20 @@ def _bad(above: _AssetRun, edge: BoundDependency) -> Mask:
     return bad
 
 
+def _forced(part: AssetPlan) -> Mask:
+    mask = np.zeros(len(part.partitions.mask()), dtype=np.bool_)
+    for row in part.rows:
+        if row.reason is Reason.FORCED:
+            mask |= row.partitions.mask()
+    return mask
+
+
 def _own_copy(facts: PartitionFacts) -> PartitionFacts:
     # These change as steps succeed, and may be the recorded columns themselves.
     own = facts.per_slot(
-        seq=facts.seq.copy(), data_seq=facts.data_seq.copy(), has_data=facts.has_data.copy()
+        seq=facts.seq.copy(),
+        read_seq=facts.read_seq.copy(),
+        data_seq=facts.data_seq.copy(),
+        has_data=facts.has_data.copy(),
     )
     return replace(own, lost=facts.lost.copy())

@@ -26,6 +26,7 @@ from assets_core.execution.attempts import Attempt, order_for
 from assets_core.execution.committer import Done, publish_group
 from assets_core.execution.executors import Failed, InProcessExecutor, StepEnd, failed
 from assets_core.execution.facts import version_parts, versions_of
+from assets_core.execution.other_runs import OtherRuns
 from assets_core.execution.reporting import RunReport
 from assets_core.execution.run_state import Finish, Offer, Retry, RunState, Settle, Wait
 from assets_core.execution.slices import ids_of
@@ -34,7 +35,9 @@ from assets_core.failpoints import failpoint
 from assets_core.model.errors import PartitaError, RunTakenOverError, StoreError
 from assets_core.model.records import (
     AttemptFailed,
+    ClaimedStep,
     Fenced,
+    NotClaimed,
     RecordedSuccess,
     RunRecord,
     RunStatus,
@@ -72,7 +75,7 @@ INTERRUPTED = "the run was interrupted"
 
 
 class Runner:
-    """Runs plans, one at a time. Steps run in this process unless `make_executor` says otherwise."""
+    """Runs plans, one after the other. Steps run in this process unless `make_executor` says otherwise."""
 
     def __init__(
         self,
@@ -182,6 +185,14 @@ class _Flight:
         self._retrying: dict[tuple[str, tuple[int, ...]], Attempt] = {}
         self._seconds_per_step: dict[str, float] = {}
         self._stopping = False
+        self._others = OtherRuns(
+            state=self._state,
+            facts=facts,
+            request=request,
+            effects=effects,
+            report=report,
+            settle=self._settle,
+        )
 
     def stop(self) -> None:
         self._stopping = True
@@ -195,6 +206,7 @@ class _Flight:
 
     def carry_out(self, started_at: datetime) -> RunSummary:
         self._begin(started_at)
+        self._others.leave()
         while True:
             if self._stopping and self._state.stopping != INTERRUPTED:
                 self._state.stop(INTERRUPTED)
@@ -267,8 +279,13 @@ class _Flight:
         return not self._claimed and len(self._running) < self._executor.capacity
 
     def _group_size(self, asset: str) -> int:
-        """How many steps to claim now: those that can start at once, or about a second's worth if they are quick."""
+        """How many steps to claim now: those that can start at once, or about a second's worth if they are quick.
+
+        Not so of a pool, whose slots other runs may be waiting for.
+        """
         free = self._executor.capacity - len(self._running)
+        if self._facts.graph.spec(asset).pool is not None:
+            return free
         # The first steps of an asset go without company: they tell how long its steps take.
         seconds = self._seconds_per_step.get(asset, GROUP_SECONDS)
         return max(free, int(self._executor.capacity * GROUP_SECONDS / max(seconds, 1e-6)))
@@ -285,24 +302,46 @@ class _Flight:
                 code_id=versions.code_id,
                 deps_id=versions.deps_id,
                 horizons=horizons_of(index, spec, slots, now),
+                known_seqs=self._state.known_seqs(asset, slots),
+                pool=spec.pool,
+                pool_slots=self._slots_of_pool(spec.pool),
             )
             for slots in steps
         ]
-        claimed = self._store.claim(self._request.run_id, claims, now)
+        answers = self._store.claim(self._request.run_id, claims, now)
         failpoint("run.claimed")
-        self._state.started(asset, tuple(steps))
-        self._claimed.extend(
-            Attempt(asset, slots, one.step_id, one.epoch, claim.token, number=1)
-            for slots, claim, one in zip(steps, claims, claimed, strict=True)
-        )
+        for slots, claim, answer in zip(steps, claims, answers, strict=True):
+            match answer:
+                case ClaimedStep(step_id=step_id, epoch=epoch):
+                    self._state.started(asset, (slots,))
+                    self._claimed.append(
+                        Attempt(asset, slots, step_id, epoch, claim.token, number=1)
+                    )
+                case NotClaimed():
+                    self._others.refused(asset, slots, answer)
+                case _:
+                    assert_never(answer)
 
     def _reclaim(self, asset: str, slots: tuple[int, ...]) -> None:
-        before = self._retrying.pop((asset, slots))
+        before = self._retrying[asset, slots]
         token = self._effects.new_token()
-        claimed = self._store.reclaim(before.step_id, token, self._effects.clock())
-        self._claimed.append(
-            replace(before, epoch=claimed.epoch, token=token, number=before.number + 1)
+        pool_slots = self._slots_of_pool(self._facts.graph.spec(asset).pool)
+        answer = self._store.reclaim(
+            before.step_id, token, self._effects.clock(), pool_slots=pool_slots
         )
+        match answer:
+            case ClaimedStep(epoch=epoch):
+                del self._retrying[asset, slots]
+                self._claimed.append(
+                    replace(before, epoch=epoch, token=token, number=before.number + 1)
+                )
+            case NotClaimed():
+                self._others.retry_refused(asset, slots, answer)
+            case _:
+                assert_never(answer)
+
+    def _slots_of_pool(self, pool: str | None) -> int:
+        return 0 if pool is None else self._resolved.outline.pools[pool]
 
     def _drop_claimed(self) -> None:
         """Nothing more starts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from partitions.errors import DefinitionError, PartitaError
 
 __all__ = [
+    "ConflictError",
     "DataError",
     "DefinitionError",
     "ExecutorError",
@@ -68,6 +69,12 @@ class StoreError(PartitaError):
     """The state store can't be opened, read or written."""
 
     code = "store"
+
+
+class ConflictError(PartitaError):
+    """Another run is to make what this one wants, and this one was told to fail then."""
+
+    code = "conflict"
 
 
 class RunTakenOverError(PartitaError):

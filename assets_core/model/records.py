@@ -119,6 +119,8 @@ class StepClaim:
     """What the runner wants to start: it gets an epoch, and the counter that was committed before it reads anything.
 
     `horizons` has the horizon of each partition at this moment, see `PartitionColumns`; empty stands for SETTLED throughout.
+    `known_seqs` has the seq of each partition's last success that the runner knows of, 0 if it knows of none: what others made after
+    that is not made again. Empty: it is made whatever others did. `pool` is the name of the asset's pool, which has `pool_slots`.
     """
 
     asset: str
@@ -127,6 +129,9 @@ class StepClaim:
     code_id: int
     deps_id: int
     horizons: tuple[int, ...] = ()
+    known_seqs: tuple[int, ...] = ()
+    pool: str | None = None
+    pool_slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,34 @@ class ClaimedStep:
     step_id: int
     epoch: int
     read_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class MadeElsewhere:
+    """A partition that another run made, with the code and the dependencies of the claim, after the success that the claim knows of.
+
+    `seq`, `read_seq` and `data_seq` are of that success; `has_data` is True if it published rows.
+    """
+
+    partition_id: int
+    seq: int
+    read_seq: int
+    data_seq: int
+    has_data: bool
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotClaimed:
+    """The store's answer to a claim that it refuses, because of other runs; nothing of it is started.
+
+    `made` are partitions that need not be made any more, if nothing that they read is newer. `held` tells of partitions, by id, which
+    run is working on them. `full` names the runs that have the pool's slots, or whose turn it is to take one.
+    """
+
+    made: tuple[MadeElsewhere, ...] = ()
+    held: Mapping[int, str] = field(default_factory=dict)
+    full: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +334,7 @@ class StateSnapshot:
 
     `seq` is the committed counter, `state_id` what no other store has. `partitions` and `version_ids` have an entry for every asset asked for. `other_spaces` names, for
     an asset without any state under its current partition space, the space that its state is kept under.
-    `in_flight` holds, per asset, the ids that live steps are working on.
+    `in_flight` holds, per run that has not ended, the ids that its steps are working on, by asset.
     """
 
     seq: int
@@ -309,7 +342,7 @@ class StateSnapshot:
     partitions: Mapping[str, PartitionColumns]
     version_ids: Mapping[str, VersionIds]
     other_spaces: Mapping[str, str]
-    in_flight: Mapping[str, tuple[int, ...]]
+    in_flight: Mapping[str, Mapping[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True, slots=True)

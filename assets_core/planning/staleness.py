@@ -39,7 +39,7 @@ from assets_core.planning.reasons import Reason
 from partitions.mapped_set import bind_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -150,7 +150,9 @@ def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
             (index, id(recorded.ids)), lambda: Layout.of(index, recorded.ids)
         ),
         lost=_mask_of_ids(index, facts.lost.get(spec.key, ())),
-        in_flight=_mask_of_ids(index, facts.state.in_flight.get(spec.key, ())),
+        in_flight=_mask_of_ids(
+            index, [id_ for run in facts.state.in_flight.values() for id_ in run.get(spec.key, ())]
+        ),
         due=facts.shared.due.answer(
             (index, spec.closed_after, facts.now), lambda: due_partitions(index, spec, facts.now)
         ),
@@ -262,7 +264,7 @@ def _with_ancestors(graph: AssetGraph, assets: Iterable[str]) -> tuple[str, ...]
     return tuple(key for key in graph.order if key in wanted)
 
 
-def _mask_of_ids(index: PartitionIndex, ids: frozenset[int] | tuple[int, ...]) -> Mask:
+def _mask_of_ids(index: PartitionIndex, ids: Collection[int]) -> Mask:
     mask = np.zeros(len(index), dtype=np.bool_)
     if ids:
         slots = index.slots_of_ids(np.fromiter(ids, dtype=np.int64, count=len(ids)))

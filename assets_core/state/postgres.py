@@ -14,7 +14,7 @@ from assets_core.state.sql_store import DEFAULT_FOLDING, Folding, SqlStore
 
 if TYPE_CHECKING:
     from assets_core.state.postgres_connection import Server
-    from assets_core.state.postgres_lock import PostgresLock
+    from assets_core.state.postgres_lock import PostgresLocks
 
 
 class PostgresStore(SqlStore):
@@ -28,11 +28,11 @@ class PostgresStore(SqlStore):
         self._postgres = Database(parse_address(url))
         super().__init__(self._postgres, folding)
 
-    def run_lock(self) -> PostgresLock:
-        """The lock of one run at a time on this state."""
-        from assets_core.state.postgres_lock import PostgresLock  # noqa: PLC0415
+    def run_locks(self) -> PostgresLocks:
+        """The locks of runs on this state."""
+        from assets_core.state.postgres_lock import PostgresLocks  # noqa: PLC0415
 
-        return PostgresLock(self._postgres)
+        return PostgresLocks(self._postgres)
 
     def server(self) -> Server:
         """What answers at the address, and whether it holds a state already. Raises StoreError."""

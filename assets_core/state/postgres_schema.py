@@ -1,7 +1,7 @@
 """The tables of a state in PostgreSQL, as numbered migrations. Applying them lives in `postgres_connection`.
 
 The tables are those of `schema`, with PostgreSQL's types; their comments hold here too. What only this database has: `writer`, by which
-a commit whose answer was lost is looked up, and `run_lock`, which says who holds the lock of one run at a time.
+a commit whose answer was lost is looked up, and `run_lock`, which says who holds the lock of a run.
 
 The numbers are this dialect's own. Names and spaces are compared and sorted by their bytes (collation "C"), as SQLite does.
 """
@@ -192,7 +192,33 @@ create table run_lock (
 );
 """
 
-MIGRATIONS = (Migration(1, "all that a state in SQLite holds, writers and the run lock", _STATE),)
+_SEVERAL_RUNS = """
+alter table step add column pool text collate "C";
+create index step_in_pool on step (pool) where status = 'running' and pool is not null;
+create table pool_turn (
+    number bigint primary key,
+    pool   text collate "C" not null,
+    run    bigint not null references run,
+    passed integer not null,
+    unique (pool, run)
+);
+
+-- One row per session that holds a lock.
+drop table run_lock;
+create table run_lock (
+    backend     bigint primary key,
+    host        text not null,
+    process_id  bigint not null,
+    run_id      text not null,
+    acquired_at timestamptz not null,
+    renewed_at  timestamptz not null
+);
+"""
+
+MIGRATIONS = (
+    Migration(1, "all that a state in SQLite holds, writers and the run lock", _STATE),
+    Migration(2, "slots of pools, and a lock for each run", _SEVERAL_RUNS),
+)
 
 SCHEMA_VERSION = MIGRATIONS[-1].version
 """What this Partita reads and writes in PostgreSQL."""

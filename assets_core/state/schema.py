@@ -227,6 +227,20 @@ alter table step add column seconds real;
 create index step_measured on step (asset_id) where seconds is not null;
 """
 
+_POOLS = """
+-- A running step of a pool has one of its slots. A run that was refused one waits for its turn, in the order of the numbers; `passed`
+-- counts how often others were refused since it last asked.
+alter table step add column pool text;
+create index step_in_pool on step (pool) where status = 'running' and pool is not null;
+create table pool_turn (
+    number integer primary key,
+    pool   text not null,
+    run    integer not null references run,
+    passed integer not null,
+    unique (pool, run)
+) strict;
+"""
+
 MIGRATIONS = (
     Migration(1, "log of materializations, runs and their steps", _LOG_AND_RUNS),
     Migration(2, "chunks of columns, so that loading state does not walk the log", _CHUNKS),
@@ -234,6 +248,7 @@ MIGRATIONS = (
     Migration(4, "assets whose state began anew", _RESTARTS),
     Migration(5, "what versions are made of, so that a change can be shown", _VERSION_PARTS),
     Migration(6, "seconds of a step, so that a plan can say how long it takes", _SECONDS),
+    Migration(7, "slots of pools, which several runs share", _POOLS),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

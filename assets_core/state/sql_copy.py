@@ -2,7 +2,7 @@
 
 All that is true is copied under its own ids, so that nothing that points to it (a commit token at a destination, an id in a log file)
 has to change. What a copy must not share is who it is: the target keeps its own `state_id`, so a plan saved from the one is not taken
-for a plan of the other. `writer` and `run_lock` belong to a database, not to a state.
+for a plan of the other. `writer`, `run_lock` and `pool_turn` are about who is at work now, and nobody is.
 """
 
 from __future__ import annotations

@@ -59,9 +59,8 @@ update asset set restarted_seq = ?2, restarted_at = ?3, space = space || ' until
 where key = ?1 and restarted_seq is null and exists (select 1 from materialization where asset_id = asset.id)"""
 _STATE_ID = "select coalesce(max(value), '') from meta where name = 'state_id'"
 _IN_FLIGHT = """
-select asset_id, partitions from step
-where status = 'running' and run in (select number from run where status = 'running')
-order by id"""
+select run.id, step.asset_id, step.partitions from step join run on run.number = step.run
+where step.status = 'running' and run.status = 'running' order by step.id"""
 # With a single max(), SQLite takes the bare columns from the row that has the maximum.
 _TOKENS = per_dialect(
     sqlite="""
@@ -290,11 +289,12 @@ def read_snapshot(cursor: Cursor, assets: Iterable[AssetVersions]) -> StateSnaps
     others = zip(empty, cursor.each(_OTHER_SPACE, empty), strict=True)
     other_spaces = {asset: other[0] for (asset, _), other in others if other is not None}
     asset_of_id = {asset_id: key for key, asset_id in asset_ids.items() if asset_id}
-    in_flight: dict[str, tuple[int, ...]] = {}
-    for asset_id, ids in cursor.execute(_IN_FLIGHT):
+    in_flight: dict[str, dict[str, tuple[int, ...]]] = {}
+    for run, asset_id, ids in cursor.execute(_IN_FLIGHT):
         key = asset_of_id.get(asset_id)
         if key is not None:
-            in_flight[key] = in_flight.get(key, ()) + ids_from_text(ids)
+            of_run = in_flight.setdefault(run, {})
+            of_run[key] = of_run.get(key, ()) + ids_from_text(ids)
     state_id = cursor.execute(_STATE_ID).get
     return StateSnapshot(
         committed_seq(cursor), state_id, state, version_ids, other_spaces, in_flight

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from assets_core.model.errors import StoreError
 from assets_core.model.records import RunStatus, StepDuration, StepStatus
+from assets_core.state.sql_pools import forget_turns
 from assets_core.state.sql_rows import (
     RUN_COLUMNS,
     STEP_COLUMNS,
@@ -84,6 +85,7 @@ def end_run(cursor: Cursor, run_id: str, status: RunStatus, at: int) -> None:
             f"Run {run_id} can't be finished as {status}: {running} of its steps are still running."
         )
     cursor.execute(_FINISH_RUN, (status, at, number))
+    forget_turns(cursor, number)
 
 
 def read_run(cursor: Cursor, run_id: str) -> RunRecord | None:

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, assert_never
 
 from assets_core.model.errors import StoreError
 from assets_core.model.records import (
+    SETTLED,
     AttemptFailed,
     ClaimedStep,
     Fenced,
+    MadeElsewhere,
+    NotClaimed,
     RecordedSuccess,
     StepSkipped,
     StepStatus,
@@ -24,6 +27,7 @@ from assets_core.model.records import (
 )
 from assets_core.state.dialects import per_dialect
 from assets_core.state.sql_log import LogWriter
+from assets_core.state.sql_pools import PoolSlots
 from assets_core.state.sql_rows import (
     check_row,
     horizons_to_text,
@@ -33,7 +37,7 @@ from assets_core.state.sql_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from assets_core.model.checks import CheckOutcome
     from assets_core.model.io_manager import WriteReceipt
@@ -43,9 +47,14 @@ if TYPE_CHECKING:
 _RUN_NUMBER = "select number, status from run where id = ?"
 _COUNTERS = "select seq, epoch from seq_counter"
 _SET_EPOCH = "update seq_counter set epoch = ?"
-_RUNNING_PARTITIONS = (
-    "select asset_id, partitions, id from step where status = 'running' and run = ?"
-)
+_RUNNING_PARTITIONS = """
+select step.asset_id, step.partitions, step.id, run.id from step join run on run.number = step.run
+where step.status = 'running'"""
+# The latest thing that is on record of a partition, if that is a success.
+_LAST_MADE = """
+select m.seq, m.read_seq, m.data_seq, m.token is not null, m.horizon, m.code_id, m.deps_id, run.id
+from materialization m join step on step.id = m.step_id join run on run.number = step.run
+where m.seq = (select max(seq) from materialization where asset_id = ?1 and partition_id = ?2) and m.kind <> 0"""
 _CLAIMED_ASSET = """
 select code.asset_id from version code join version deps on deps.asset_id = code.asset_id
 join asset on asset.id = code.asset_id
@@ -57,15 +66,17 @@ _USED_TOKEN = per_dialect(
 )
 _ADD_CLAIMED = """
 insert into step (id, run, asset, asset_id, partitions, status, attempt, epoch, token,
-                  read_seq, code_id, deps_id, started_at, horizons)
-values (?1, ?2, ?3, ?4, ?5, 'running', 1, ?1, ?6, ?7, ?8, ?9, ?10, ?11)"""
+                  read_seq, code_id, deps_id, started_at, horizons, pool)
+values (?1, ?2, ?3, ?4, ?5, 'running', 1, ?1, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"""
 _ADD_SETTLED = """
 insert into step (id, run, asset, partitions, status, attempt, epoch, read_seq, started_at, ended_at, message)
 values (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7, ?7, ?8)"""
-_CLAIM_AGAIN = """
-update step set attempt = attempt + 1, epoch = ?2, token = ?3, read_seq = ?4, started_at = ?5
-where id = ?1 and status = 'running'
+_MAY_TRY_AGAIN = """
+select step.pool, step.run, run.id from step join run on run.number = step.run
+where step.id = ? and step.status = 'running'
   and exists (select 1 from attempt where step_id = step.id and attempt = step.attempt)"""
+_CLAIM_AGAIN = """
+update step set attempt = attempt + 1, epoch = ?2, token = ?3, read_seq = ?4, started_at = ?5 where id = ?1"""
 _STEP_STATUS = "select status, attempt from step where id = ?"
 
 _END_STEP = """
@@ -104,58 +115,149 @@ def running_run(cursor: Cursor, run_id: str) -> int:
 
 def claim_steps(
     cursor: Cursor, run_id: str, claims: Sequence[StepClaim], at: int
-) -> list[ClaimedStep]:
+) -> list[ClaimedStep | NotClaimed]:
     """Insert RUNNING steps, each under an epoch of its own. Raises StoreError if one may not start; then none does."""
     number = running_run(cursor, run_id)
     seq, epoch = cursor.execute(_COUNTERS).get
+    asset_ids = _claimed_assets(cursor, claims)
+    made = _made_elsewhere(cursor, claims, asset_ids)
     taken = {
-        (asset_id, partition_id): step_id
-        for asset_id, partitions, step_id in cursor.execute(_RUNNING_PARTITIONS, (number,))
+        (asset_id, partition_id): (step_id, run)
+        for asset_id, partitions, step_id, run in cursor.execute(_RUNNING_PARTITIONS)
         for partition_id in ids_from_text(partitions)
     }
-    asset_ids: dict[tuple[int, int, str], int] = {}
+    pools = PoolSlots(cursor, number, run_id)
     rows = []
-    answers = []
-    for claim in claims:
-        epoch += 1
-        versions = (claim.code_id, claim.deps_id, claim.asset)
-        if versions not in asset_ids:
-            asset_ids[versions] = _claimed_asset(cursor, versions)
-        asset_id = asset_ids[versions]
-        if not claim.partition_ids or not claim.token:
-            raise StoreError(f"{claim.asset}: a claim names at least one partition and a token.")
-        if claim.horizons and len(claim.horizons) != len(claim.partition_ids):
+    answers: list[ClaimedStep | NotClaimed] = []
+    for claim, asset_id in zip(claims, asset_ids, strict=True):
+        mine = _taken_here(claim, asset_id, run_id, taken)
+        if mine is not None:
             raise StoreError(
-                f"{claim.asset}: a claim of {len(claim.partition_ids)} partitions has {len(claim.horizons)} horizons."
+                f"{claim.asset}: step {mine[0]} of run {run_id} is already working on partition id {mine[1]}."
             )
-        for partition_id in claim.partition_ids:
-            other = taken.setdefault((asset_id, partition_id), epoch)
-            if other != epoch:
-                raise StoreError(
-                    f"{claim.asset}: step {other} of run {run_id} is already working on partition id {partition_id}."
-                )
+        refused = _refused(claim, asset_id, taken, made)
+        if refused is None and claim.pool is not None:
+            full = pools.take(claim.pool, claim.pool_slots)
+            refused = NotClaimed(full=full) if full else None
+        if refused is not None:
+            answers.append(refused)
+            continue
+        epoch += 1
+        taken.update({(asset_id, one): (epoch, run_id) for one in claim.partition_ids})
         partitions = ids_to_text(claim.partition_ids)
-        row = (epoch, number, claim.asset, asset_id, partitions, claim.token, seq, *versions[:2])
-        rows.append((*row, at, horizons_to_text(claim.horizons)))
+        row = (epoch, number, claim.asset, asset_id, partitions, claim.token, seq)
+        versions = (claim.code_id, claim.deps_id)
+        rows.append((*row, *versions, at, horizons_to_text(claim.horizons), claim.pool))
         answers.append(ClaimedStep(step_id=epoch, epoch=epoch, read_seq=seq))
     _refuse_used_tokens(cursor, [claim.token for claim in claims])
-    cursor.executemany(_ADD_CLAIMED, rows)
-    cursor.execute(_SET_EPOCH, (epoch,))
+    pools.finish()
+    if rows:
+        cursor.executemany(_ADD_CLAIMED, rows)
+        cursor.execute(_SET_EPOCH, (epoch,))
     return answers
 
 
-def claim_again(cursor: Cursor, step_id: int, token: str, at: int) -> ClaimedStep:
+def _claimed_assets(cursor: Cursor, claims: Sequence[StepClaim]) -> list[int]:
+    """The asset's id for each claim. Raises StoreError for a claim that makes no sense."""
+    by_versions: dict[tuple[int, int, str], int] = {}
+    seen: set[tuple[str, int]] = set()
+    for claim in claims:
+        if not claim.partition_ids or not claim.token:
+            raise StoreError(f"{claim.asset}: a claim names at least one partition and a token.")
+        count = len(claim.partition_ids)
+        for told, name in ((claim.horizons, "horizons"), (claim.known_seqs, "known seqs")):
+            if told and len(told) != count:
+                raise StoreError(
+                    f"{claim.asset}: a claim of {count} partitions has {len(told)} {name}."
+                )
+        for partition_id in claim.partition_ids:
+            if (claim.asset, partition_id) in seen:
+                raise StoreError(
+                    f"{claim.asset}: partition id {partition_id} is claimed twice at once."
+                )
+            seen.add((claim.asset, partition_id))
+        versions = (claim.code_id, claim.deps_id, claim.asset)
+        if versions not in by_versions:
+            by_versions[versions] = _claimed_asset(cursor, versions)
+    return [by_versions[claim.code_id, claim.deps_id, claim.asset] for claim in claims]
+
+
+Place = tuple[int, int]
+"""Asset id and partition id."""
+
+
+def _made_elsewhere(
+    cursor: Cursor, claims: Sequence[StepClaim], asset_ids: Sequence[int]
+) -> dict[Place, MadeElsewhere]:
+    """What others made after the successes that the claims know of, so that it would count as if the claim had made it."""
+    wanted = [
+        ((asset_id, partition_id), known, horizon, (claim.code_id, claim.deps_id))
+        for claim, asset_id in zip(claims, asset_ids, strict=True)
+        if claim.known_seqs
+        for partition_id, known, horizon in zip(
+            claim.partition_ids,
+            claim.known_seqs,
+            claim.horizons or (SETTLED,) * len(claim.partition_ids),
+            strict=True,
+        )
+    ]
+    found: dict[Place, MadeElsewhere] = {}
+    rows = cursor.each(_LAST_MADE, [place for place, *_ in wanted])
+    for (place, known, horizon, versions), row in zip(wanted, rows, strict=True):
+        if row is None:
+            continue
+        seq, read_seq, data_seq, has_data, its_horizon, *its_versions, run = row
+        is_late_enough = its_horizon == SETTLED or its_horizon >= horizon != SETTLED
+        if seq > known and tuple(its_versions) == versions and is_late_enough:
+            found[place] = MadeElsewhere(place[1], seq, read_seq, data_seq, bool(has_data), run)
+    return found
+
+
+def _taken_here(
+    claim: StepClaim, asset_id: int, run_id: str, taken: Mapping[Place, tuple[int, str]]
+) -> tuple[int, int] | None:
+    """The step of the claim's own run that has one of its partitions, and which; None if there is none."""
+    for partition_id in claim.partition_ids:
+        step_id, run = taken.get((asset_id, partition_id), (0, ""))
+        if run == run_id:
+            return step_id, partition_id
+    return None
+
+
+def _refused(
+    claim: StepClaim,
+    asset_id: int,
+    taken: Mapping[Place, tuple[int, str]],
+    made: Mapping[Place, MadeElsewhere],
+) -> NotClaimed | None:
+    places = [(asset_id, partition_id) for partition_id in claim.partition_ids]
+    held = {place[1]: taken[place][1] for place in places if place in taken}
+    there = tuple(made[place] for place in places if place in made and claim.known_seqs)
+    return NotClaimed(made=there, held=held) if held or there else None
+
+
+def claim_again(
+    cursor: Cursor, step_id: int, token: str, at: int, pool_slots: int
+) -> ClaimedStep | NotClaimed:
     """Start a step's next attempt. Raises StoreError unless it is RUNNING and its last attempt was recorded as failed."""
     seq, epoch = cursor.execute(_COUNTERS).get
     epoch += 1
     _refuse_used_tokens(cursor, [token])
-    cursor.execute(_CLAIM_AGAIN, (step_id, epoch, token, seq, at))
-    if not cursor.connection.changes():
+    found = cursor.execute(_MAY_TRY_AGAIN, (step_id,)).fetchone()
+    if found is None:
         row = cursor.execute(_STEP_STATUS, (step_id,)).fetchone()
         state = "does not exist" if row is None else f"is {row[0]} in attempt {row[1]}"
         raise StoreError(
             f"Step {step_id} {state}: only a running step whose last attempt failed can be tried again."
         )
+    pool, run, run_id = found
+    if pool is not None:
+        pools = PoolSlots(cursor, run, run_id)
+        full = pools.take(pool, pool_slots)
+        pools.finish()
+        if full:
+            return NotClaimed(full=full)
+    cursor.execute(_CLAIM_AGAIN, (step_id, epoch, token, seq, at))
     cursor.execute(_SET_EPOCH, (epoch,))
     return ClaimedStep(step_id=step_id, epoch=epoch, read_seq=seq)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         AttemptRecord,
         ClaimedStep,
         DataVersions,
+        NotClaimed,
         PartitionHistory,
         RecordAnswer,
         RecordedVersion,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
         VersionParts,
     )
     from assets_core.state.dialects import Cursor, Transactions
-    from assets_core.state.locks import RunLock
+    from assets_core.state.locks import RunLocks
     from assets_core.state.sql_chunks import Fold
     from assets_core.state.store import StateProblem
     from partitions.definitions import KeyIds
@@ -82,8 +83,8 @@ class SqlStore(ABC):
         self._database = database
 
     @abstractmethod
-    def run_lock(self) -> RunLock:
-        """The lock of one run at a time on this state; it opens nothing before it is used."""
+    def run_locks(self) -> RunLocks:
+        """The locks of runs on this state; they open nothing before they are used."""
 
     def __enter__(self) -> Self:
         return self
@@ -207,21 +208,25 @@ class SqlStore(ABC):
             sql_runs.end_run(cursor, run_id, status, instant_to_int(now))
         self._fold_if_due(now)
 
-    def claim(self, run_id: str, claims: Sequence[StepClaim], now: datetime) -> list[ClaimedStep]:
-        """Start steps of a run, all or none.
+    def claim(
+        self, run_id: str, claims: Sequence[StepClaim], now: datetime
+    ) -> list[ClaimedStep | NotClaimed]:
+        """Start steps of a run, but for those that other runs stand in the way of; one answer each.
 
         Raises StoreError for an ended run, a used token, unregistered versions, or a partition that another RUNNING step of the
-        run has.
+        same run has; then none starts.
         """
         # Before anything is begun, so that a failure to fold (a full disk) is not mistaken for a failure of a step.
         self._fold_if_due(now)
         with self._database.write() as cursor:
             return sql_steps.claim_steps(cursor, run_id, claims, instant_to_int(now))
 
-    def reclaim(self, step_id: int, token: str, now: datetime) -> ClaimedStep:
+    def reclaim(
+        self, step_id: int, token: str, now: datetime, *, pool_slots: int = 0
+    ) -> ClaimedStep | NotClaimed:
         """Start the next attempt of a step whose last one failed. Raises StoreError for any other step, or a used token."""
         with self._database.write() as cursor:
-            return sql_steps.claim_again(cursor, step_id, token, instant_to_int(now))
+            return sql_steps.claim_again(cursor, step_id, token, instant_to_int(now), pool_slots)
 
     def record(self, outcomes: Sequence[StepOutcome], now: datetime) -> list[RecordAnswer]:
         """Write outcomes in one transaction, one answer each; durable when this returns.

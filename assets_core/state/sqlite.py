@@ -16,7 +16,7 @@ from assets_core.state.sqlite_connection import Database
 if TYPE_CHECKING:
     from os import PathLike
 
-    from assets_core.state.locks import ProjectLock
+    from assets_core.state.locks import FileLocks
 
 
 class SqliteStore(SqlStore):
@@ -41,10 +41,10 @@ class SqliteStore(SqlStore):
         super().__init__(Database(file, busy_timeout=busy_timeout), folding)
         self._path = file
 
-    def run_lock(self) -> ProjectLock:
-        """The lock of one run at a time on this state: a file beside it. Raises StoreError for a state in memory, which needs none."""
-        from assets_core.state.locks import ProjectLock  # noqa: PLC0415
+    def run_locks(self) -> FileLocks:
+        """The locks of runs on this state: files beside it. Raises StoreError for a state in memory, which needs none."""
+        from assets_core.state.locks import FileLocks  # noqa: PLC0415
 
         if self._path is None:
-            raise StoreError("A state in memory has no lock: no other process can use it.")
-        return ProjectLock(self._path.with_name("run.lock"))
+            raise StoreError("A state in memory has no locks: no other process can use it.")
+        return FileLocks(self._path.parent)

@@ -9,8 +9,12 @@ global counter that is advanced inside the committing transaction, so that its o
 A step moves RUNNING → SUCCEEDED | FAILED | SKIPPED | CANCELLED | ABANDONED. Only `claim` makes a RUNNING step and gives it an
 epoch greater than all before it; claiming again for the next attempt gives it a new one. Every later write names the epoch and is
 refused (`Fenced`) if it isn't the step's current one or the step is no longer RUNNING: a process that lost its claim changes
-nothing. What can never be: a success without its log row, two RUNNING steps of one run over the same partition, a seq that
-becomes visible after a greater one.
+nothing. What can never be: a success without its log row, two RUNNING steps over the same partition, whatever their runs, more RUNNING
+steps of a pool than it has slots, a seq that becomes visible after a greater one.
+
+Several runs share the work: a claim is refused (`NotClaimed`) while another run works on one of its partitions, and where another run
+made one since. A pool's slots are taken in turns: a run that was refused has a turn before those that have had one since, unless it
+stays away (see `pool_turns`).
 
 Data is always published before `record` is called; after a crash the runner asks the destination by the step's token and either
 records what is there or abandons the step.
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
         AttemptRecord,
         ClaimedStep,
         DataVersions,
+        NotClaimed,
         PartitionHistory,
         RecordAnswer,
         RecordedVersion,
@@ -181,12 +186,22 @@ class StateStore(Protocol):
         """Set a run's final status. A step of it that is still RUNNING raises StoreError."""
         ...
 
-    def claim(self, run_id: str, claims: Sequence[StepClaim], now: datetime) -> list[ClaimedStep]:
-        """Start steps: each becomes RUNNING with attempt 1, a fresh epoch and the counter committed before this transaction."""
+    def claim(
+        self, run_id: str, claims: Sequence[StepClaim], now: datetime
+    ) -> list[ClaimedStep | NotClaimed]:
+        """Start steps: each becomes RUNNING with attempt 1, a fresh epoch and the counter committed before this transaction.
+
+        One answer each, in order. A claim that other runs stand in the way of is refused and does not stop the others.
+        """
         ...
 
-    def reclaim(self, step_id: int, token: str, now: datetime) -> ClaimedStep:
-        """Start the next attempt of a step whose last one failed without being final; `started_at` becomes `now`."""
+    def reclaim(
+        self, step_id: int, token: str, now: datetime, *, pool_slots: int = 0
+    ) -> ClaimedStep | NotClaimed:
+        """Start the next attempt of a step whose last one failed without being final; `started_at` becomes `now`.
+
+        Refused while the step's pool, which has `pool_slots`, is full.
+        """
         ...
 
     def record(self, outcomes: Sequence[StepOutcome], now: datetime) -> list[RecordAnswer]:

@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.05
 
 
 def run_detached(project: Project, printer: Printer, command: Sequence[str]) -> int:
-    """Start `partita` with these words, and come back when its run is on record, waits for another, or has ended already.
+    """Start `partita` with these words, and come back when its run is on record or has ended already.
 
     What it prints goes into a file beside the run's log. If it ends before it has a run, because there is nothing to do or the
     words are wrong, that is printed here and its exit code is the answer.
@@ -55,13 +55,8 @@ def run_detached(project: Project, printer: Printer, command: Sequence[str]) -> 
         if process.poll() is not None:
             printer.note(output.read_text(encoding="utf-8", errors="backslashreplace").rstrip())
             return process.returncode
-        holder = project.lock.holder()
-        if holder is not None and holder.run_id != run_id:
-            # It waits; the other one may go on for hours.
-            printer.report(detached_report(run_id, process.pid, waits_for=holder.run_id))
-            return 0
         time.sleep(_POLL_SECONDS)
-    printer.report(detached_report(run_id, process.pid, waits_for=None))
+    printer.report(detached_report(run_id, process.pid))
     return 0
 
 

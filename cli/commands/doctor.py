@@ -144,11 +144,10 @@ def _server(address: str) -> Finding:
 
 def _runs(project: Project) -> Iterator[Finding]:
     unfinished = project.store.unfinished_runs()
-    holder = project.lock.holder()
     for run in unfinished:
-        if project.lock.is_held():
-            who = holder.place if holder is not None else "a live process"
-            yield Finding("runs", Health.FINE, f"run {run.id} is going on in {who}")
+        holder = project.locks.holder(run.id)
+        if holder is not None:
+            yield Finding("runs", Health.FINE, f"run {run.id} is going on in {holder.place}")
         else:
             yield Finding(
                 "runs",

@@ -39,7 +39,7 @@ def command(
     """
     from assets_core.execution.facts import version_parts, versions_of  # noqa: PLC0415 - loads numpy
     from cli.commands.request import Words, read_request  # noqa: PLC0415
-    from cli.render.runs import waiting_line  # noqa: PLC0415
+    from cli.commands.taking_part import beside_runs  # noqa: PLC0415
     from cli.render.statuses import accepted_report  # noqa: PLC0415
 
     if not words:
@@ -53,9 +53,7 @@ def command(
     request = read_request(facts, Words(words, partitions))
     accepted = _acceptable(facts, request)
     if accepted and not dry_run:
-        with project.lock.acquire(
-            "mark-current", wait=True, on_wait=lambda holder: printer.note(waiting_line(holder))
-        ):
+        with beside_runs(project, printer, "mark-current"):
             specs = {key: facts.graph.spec(key) for key in accepted}
             parts = version_parts(project.resolved, specs.values())
             project.store.register(map(versions_of, specs.values()), parts)

@@ -71,9 +71,9 @@ class Asked:
             *(name for name, is_set in flags.items() if is_set),
         ]
 
-    def plan(self, project: Project, now: datetime) -> Planned:
+    def plan(self, project: Project, now: datetime, *, to_run: bool = False) -> Planned:
         """The plan from the state as it is. Raises as `read_request`."""
-        facts = project.facts(now)
+        facts = project.facts(now, in_flight=not to_run)
         request = read_request(facts, self.words)
         wanted = request.plan_request(
             self.mode, upstream=self.upstream, downstream=self.downstream
@@ -87,7 +87,7 @@ class AskedBefore:
 
     saved: SavedPlan
 
-    def plan(self, project: Project, now: datetime) -> Planned:
+    def plan(self, project: Project, now: datetime, *, to_run: bool = False) -> Planned:  # noqa: ARG002 - what another run works on has moved
         """That plan over the state as it is. Raises PlanMovedError if it would not come out the same, PlanError if it does not fit."""
         made = replan(self.saved, project.facts, now)
         typed = self.saved.request
@@ -100,8 +100,8 @@ class AskedBefore:
 class Source(Protocol):
     """Where a plan comes from: `Asked`, `AskedBefore`, or what an earlier run left (`planning_again.AskedAgain`)."""
 
-    def plan(self, project: Project, now: datetime) -> Planned:
-        """The plan, from the state as it is."""
+    def plan(self, project: Project, now: datetime, *, to_run: bool = False) -> Planned:
+        """The plan, from the state as it is. To be run it has what other runs work on as well: a run waits for them."""
         ...
 
 

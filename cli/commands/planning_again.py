@@ -1,10 +1,10 @@
-"""What a run planned and did not finish, as a source of plans: for `runs resume` and `runs retry`."""
+"""What a run planned and did not finish: as a source of plans for `runs resume` and `runs retry`, and what a living run is still to make."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from cli.commands.request import Request
 from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from assets_core.model.records import RunRecord
@@ -35,9 +35,9 @@ class AskedAgain:
     run: RunRecord
     failed_only: bool
 
-    def plan(self, project: Project, now: datetime) -> Planned:
+    def plan(self, project: Project, now: datetime, *, to_run: bool = False) -> Planned:
         """The plan from the state as it is: what was forced then is forced again, everything else runs if it is stale."""
-        facts = project.facts(now)
+        facts = project.facts(now, in_flight=not to_run)
         left = self._left(project, facts)
         request = Request(tuple(left), left, self.run.selection, self.run.partitions)
         mode = Mode.FORCE if self._was_forced() else Mode.STALE
@@ -45,20 +45,10 @@ class AskedAgain:
         return Planned(plan_run(facts, wanted), facts, request, wanted)
 
     def _left(self, project: Project, facts: Facts) -> dict[str, PartitionSet]:
-        by_status: dict[StepStatus, dict[str, set[int]]] = {}
-        for step in project.store.steps(self.run.id):
-            ids = by_status.setdefault(step.status, {}).setdefault(step.asset, set())
-            ids.update(step.partition_ids)
+        by_status = _steps_of(project, self.run)
         plan = json.loads(self.run.plan)
         found = {}
-        for part in plan["assets"]:
-            asset = part["asset"]
-            if asset not in facts.graph.specs:
-                continue
-            index = facts.indexes[asset]
-            planned = PartitionSet.from_ids(
-                index, [tuple(run) for run in part["partitions"]["ids"]]
-            )
+        for asset, planned in _planned(plan, facts):
             if self.failed_only:
                 chosen = planned & _of(_ids_of(by_status, _FAILED, asset), planned)
             else:
@@ -72,6 +62,32 @@ class AskedAgain:
         forced = Reason.FORCED.name.lower()
         plan = json.loads(self.run.plan)
         return any(row["reason"] == forced for part in plan["assets"] for row in part["rows"])
+
+
+def still_to_make(project: Project, facts: Facts, run: RunRecord) -> dict[str, PartitionSet]:
+    """The partitions that a run planned and that have not ended in it, by asset."""
+    by_status = _steps_of(project, run)
+    ended = frozenset(StepStatus) - {StepStatus.RUNNING}
+    return {
+        asset: planned & ~_of(_ids_of(by_status, ended, asset), planned)
+        for asset, planned in _planned(json.loads(run.plan), facts)
+    }
+
+
+def _planned(plan: Any, facts: Facts) -> Iterator[tuple[str, PartitionSet]]:  # noqa: ANN401 - JSON of ours
+    """What a plan has of each asset that is still defined."""
+    for part in plan["assets"]:
+        if part["asset"] in facts.graph.specs:
+            ids = [tuple(run) for run in part["partitions"]["ids"]]
+            yield part["asset"], PartitionSet.from_ids(facts.indexes[part["asset"]], ids)
+
+
+def _steps_of(project: Project, run: RunRecord) -> dict[StepStatus, dict[str, set[int]]]:
+    by_status: dict[StepStatus, dict[str, set[int]]] = {}
+    for step in project.store.steps(run.id):
+        ids = by_status.setdefault(step.status, {}).setdefault(step.asset, set())
+        ids.update(step.partition_ids)
+    return by_status
 
 
 def _ids_of(

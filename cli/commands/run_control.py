@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -80,7 +79,7 @@ def cancel(settings: Settings, run: str, *, now: bool) -> int:
                 f"run {record.id} has ended already: it {record.status}",
                 hint=f"partita runs show {record.id} shows how",
             )
-        _settle_crashed(project, printer)
+        _settle(project, printer, record)
     else:
         _require_this_machine(record, holder)
         _signal(holder.process_id, signal.SIGKILL if now else signal.SIGINT)
@@ -88,7 +87,7 @@ def cancel(settings: Settings, run: str, *, now: bool) -> int:
         while _is_going_on(project, record):
             time.sleep(_POLL_SECONDS)
         if now:
-            _settle_crashed(project, printer)
+            _settle(project, printer, record)
     ended = project.store.run(record.id) or record
     printer.report(cancelled_report(ended))
     return 0
@@ -138,20 +137,15 @@ def _is_going_on(project: Project, record: RunRecord) -> bool:
 
 
 def _holder_of(project: Project, record: RunRecord) -> LockHolder | None:
-    holder = project.lock.holder()
-    return holder if holder is not None and holder.run_id == record.id else None
+    return project.locks.holder(record.id)
 
 
-def _settle_crashed(project: Project, printer: Printer) -> None:
+def _settle(project: Project, printer: Printer, record: RunRecord) -> None:
     """Its process is dead: say what became of its steps now, rather than before the next run."""
-    from assets_core.execution.recovery import recover  # noqa: PLC0415
-    from cli.render.runs import recovered_line, waiting_line  # noqa: PLC0415
+    from cli.commands.taking_part import beside_runs, settle_crashed  # noqa: PLC0415
 
-    with project.lock.acquire(
-        "recovery", wait=True, on_wait=lambda holder: printer.note(waiting_line(holder))
-    ):
-        for crashed in recover(project.resolved.outline, project.store, datetime.now(UTC)):
-            printer.note(recovered_line(crashed.id))
+    with beside_runs(project, printer, "runs cancel"):
+        settle_crashed(project, printer, only=record.id)
 
 
 def _require_this_machine(record: RunRecord, holder: LockHolder) -> None:

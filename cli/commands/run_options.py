@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 import click
+
+from assets_core.execution.run_request import OnConflict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     F = TypeVar("F", bound=Callable[..., object])
-
-
-class OnConflict(StrEnum):
-    """What to do if a run is going on in the project: wait for its end and run what is left, run nothing, or fail."""
-
-    WAIT = "wait"
-    SKIP = "skip"
-    FAIL = "fail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +54,7 @@ def run_options(function: F) -> F:
             type=click.Choice([one.value for one in OnConflict]),
             default=OnConflict.WAIT.value,
             show_default=True,
-            help="If another run is going on: wait for its end, skip this one, or fail.",
+            help="Of partitions that another run works on: wait for it, skip them, or fail.",
         ),
         click.option(
             "-j",

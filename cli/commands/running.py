@@ -1,10 +1,11 @@
-"""Running a plan: the lock, recovery of crashed runs, progress, signals and the exit code. For `materialize` and `backfill`.
+"""Running a plan: the run's lock, recovery of crashed runs, progress, signals and the exit code. For `materialize` and `backfill`.
 
 Theory of operation
 -------------------
-One run at a time works on a project. If a first look finds nothing to do and no run that a crash left behind, nothing is written at
-all, not even the lock. Otherwise the project is locked, crashed runs are settled, and the plan is made again from the state as it is
-now, because whoever held the lock before may have done the work. A saved plan that moved is refused at either look.
+Any number of runs work on a project at once; they share the work, as `execution.other_runs` describes. If a first look finds nothing to
+do and no run that a crash left behind, nothing is written at all, not even a lock. Otherwise the run takes its lock, crashed runs are
+settled, and the plan is made again from the state as it is then. What another run works on is part of the plan: the run waits for it,
+unless it was told to leave such partitions to the other run, or to fail. A saved plan that moved is refused at either look.
 
 The first SIGINT or SIGTERM stops the run clean: running commits are finished, the rest is cancelled. The second ends the process at
 once, which is as safe as a kill -9: the next run recovers.
@@ -23,26 +24,27 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from assets_core.execution.facts import intern_partition_keys
-from assets_core.execution.recovery import recover
 from assets_core.execution.run_request import Effects, RunRequest
 from assets_core.execution.runner import Runner
-from assets_core.model.errors import DataError, StoreError
+from assets_core.model.errors import DataError
 from assets_core.model.records import RunStatus
+from cli.commands.conflicts import partitions_of_others
 from cli.commands.planning import echo_range
-from cli.commands.run_options import OnConflict
+from cli.commands.taking_part import settle_crashed
 from cli.project.execution import make_executor
 from cli.project.location import make_state_folder
 from cli.render.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from cli.render.plans import plan_summary, span_records
 from cli.render.progress import RunProgress, nothing_report, run_report
 from cli.render.report import Output
-from cli.render.runs import recovered_line, waiting_line
+from cli.render.runs import left_lines, waiting_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
     from assets_core.execution.events import RunSummary
+    from assets_core.execution.run_request import LeftToRun
     from assets_core.model.records import RunKind
     from cli.commands.planning import Planned, Source
     from cli.commands.run_options import RunOptions
@@ -82,35 +84,28 @@ class _Job:
             return self._nothing_to_do(planned)
         make_state_folder(project.location.folder)
         run_id = self.order.options.run_id or secrets.token_hex(5)
-        try:
-            lock = project.lock.acquire(
-                run_id,
-                wait=self.order.options.on_conflict is OnConflict.WAIT,
-                on_wait=lambda holder: self.printer.note(waiting_line(holder)),
-            )
-        except StoreError as error:
-            if self.order.options.on_conflict is not OnConflict.SKIP or not project.lock.is_held():
-                raise
-            self.printer.note(f"skipped: {error.message}")
-            return EXIT_DONE
-        with lock:
-            for crashed in recover(project.resolved.outline, project.store, datetime.now(UTC)):
-                self.printer.note(recovered_line(crashed.id))
+        with project.locks.join(
+            run_id, on_wait=lambda holder: self.printer.note(waiting_line(holder))
+        ):
+            settle_crashed(project, self.printer)
             intern_partition_keys(project.resolved.outline, project.store)
             planned = self._plan()
             if not planned.plan.size:
                 return self._nothing_to_do(planned)
-            return self._run(planned, run_id)
+            left = partitions_of_others(project, planned, self.order.options.on_conflict)
+            if sum(len(one.partitions) for one in left) >= planned.plan.size:
+                for told in left_lines(left):
+                    self.printer.note(told)
+                return EXIT_DONE
+            return self._run(planned, run_id, left)
 
     def _plan(self) -> Planned:
-        return self.order.source.plan(self.project, datetime.now(UTC))
+        return self.order.source.plan(self.project, datetime.now(UTC), to_run=True)
 
     def _is_idle(self, planned: Planned) -> bool:
-        plan = planned.plan
-        return (
-            not plan.size
-            and not any(part.in_flight for part in plan.assets)
-            and not self.project.store.unfinished_runs()
+        project = self.project
+        return not planned.plan.size and all(
+            project.is_alive(run.id) for run in project.store.unfinished_runs()
         )
 
     def _nothing_to_do(self, planned: Planned) -> int:
@@ -122,7 +117,7 @@ class _Job:
         failed = planned.request.is_explicit and plan.blocked > 0 and not plan.fresh
         return EXIT_FAILED if failed else EXIT_DONE
 
-    def _run(self, planned: Planned, run_id: str) -> int:
+    def _run(self, planned: Planned, run_id: str, left: tuple[LeftToRun, ...]) -> int:
         echo_range(planned, self.printer)
         self.printer.note(plan_summary(planned.plan))
         progress = RunProgress(self.printer, planned.plan.size)
@@ -133,6 +128,7 @@ class _Job:
             spread=random.random,
             on_event=progress,
             logs=self.project.logs,
+            settle_dead=lambda dead: settle_crashed(self.project, self.printer, only=dead),
         )
         runner = Runner(
             self.project.resolved,
@@ -147,6 +143,8 @@ class _Job:
             partitions=planned.request.range_text,
             fail_fast=self.order.options.fail_fast,
             process_id=os.getpid(),
+            on_conflict=self.order.options.on_conflict,
+            left=left,
         )
         self.signals.runner = runner
         try:

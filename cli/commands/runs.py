@@ -39,7 +39,9 @@ def list_runs(settings: Settings, limit: int) -> int:
 
     printer = settings.printer()
     project = open_project(settings)
-    printer.report(runs_report(project.store.runs(limit), alive=project.lock.is_held()))
+    runs = project.store.runs(limit)
+    alive = {run.id for run in runs if run.status.value == "running" and project.is_alive(run.id)}
+    printer.report(runs_report(runs, alive=alive))
     return 0
 
 
@@ -57,7 +59,7 @@ def show_run(settings: Settings, run: str) -> int:
     printer = settings.printer()
     project = open_project(settings)
     record = find_run(project, run)
-    show_details(project, printer, record, alive=project.lock.is_held())
+    show_details(project, printer, record, alive=project.is_alive(record.id))
     return 0
 
 

@@ -19,8 +19,8 @@ from cli.commands.options import (
     open_project,
 )
 from cli.commands.state_gc import gc
+from cli.commands.taking_part import alone, settle_crashed
 from cli.render.errors import EXIT_DONE, EXIT_FAILED
-from cli.render.runs import waiting_line
 from cli.render.state_file import (
     Restart,
     compacted_report,
@@ -93,20 +93,14 @@ def migrate(settings: Settings, target: str) -> int:
     is going on. Afterwards `state` in pyproject.toml is to be changed: the command says to what.
     """
     from cli.project import open_store  # noqa: PLC0415
-    from cli.project.location import make_state_folder, place_of_state, setting_of  # noqa: PLC0415
+    from cli.project.location import place_of_state, setting_of  # noqa: PLC0415
 
     printer = settings.printer()
     project = open_project(settings)
     place = place_of_state(target, Path.cwd())
     if isinstance(place, Path):
         place = Path(os.path.normpath(place))  # as it is to stand in pyproject.toml
-    make_state_folder(project.location.folder)
-    with (
-        project.lock.acquire(
-            "state migrate", wait=True, on_wait=lambda holder: printer.note(waiting_line(holder))
-        ),
-        open_store(place) as store,
-    ):
+    with alone(project, printer, "state migrate"), open_store(place) as store:
         counts = project.store.copy_to(store)
     location = project.location
     folders = (str(location.folder), str(location.folder_beside(place)))
@@ -162,16 +156,8 @@ def _is_agreed(printer: Printer, found: Restart) -> bool:
 
 def _carry_out(project: Project, printer: Printer, asset: str) -> None:
     """Rows first, then the state: cut off in between, the rows count as lost, and the same command does the rest."""
-    from assets_core.execution.recovery import recover  # noqa: PLC0415 - loads numpy
-    from cli.project.location import make_state_folder  # noqa: PLC0415
-    from cli.render.runs import recovered_line  # noqa: PLC0415
-
-    make_state_folder(project.location.folder)
-    with project.lock.acquire(
-        "state restart", wait=True, on_wait=lambda holder: printer.note(waiting_line(holder))
-    ):
-        for crashed in recover(project.outline, project.store, datetime.now(UTC)):
-            printer.note(recovered_line(crashed.id))
+    with alone(project, printer, "state restart"):
+        settle_crashed(project, printer)
         outline = project.outline
         outline.manager(asset).remove(outline.target(asset))
         project.store.restart(asset, datetime.now(UTC))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.commands.options import PartitaCommand, Settings, open_project
+from cli.commands.taking_part import beside_runs, settle_crashed
 from cli.render.errors import EXIT_DONE
-from cli.render.runs import recovered_line, waiting_line
 from cli.render.state_file import Garbage, collected_report
 
 if TYPE_CHECKING:
@@ -48,22 +48,15 @@ def gc(settings: Settings, log_age: timedelta | None, *, dry_run: bool) -> int:
     """Remove what nothing refers to any more.
 
     What attempts that are over left in the stages of destinations, scratch files of processes that are dead, and old logs if asked
-    for. Rows, and what a run may still publish, are never touched. Waits for a run that is going on, and settles crashed ones.
+    for. Rows, and what a run may still publish, are never touched. Settles crashed runs first.
     """
     printer = settings.printer()
     project = open_project(settings)
     if dry_run:
         found = _collect(project, log_age, remove=False)
     else:
-        from assets_core.execution.recovery import recover  # noqa: PLC0415 - loads numpy
-        from cli.project.location import make_state_folder  # noqa: PLC0415
-
-        make_state_folder(project.location.folder)
-        with project.lock.acquire(
-            "state gc", wait=True, on_wait=lambda holder: printer.note(waiting_line(holder))
-        ):
-            for crashed in recover(project.outline, project.store, datetime.now(UTC)):
-                printer.note(recovered_line(crashed.id))
+        with beside_runs(project, printer, "state gc"):
+            settle_crashed(project, printer)
             found = _collect(project, log_age, remove=True)
     printer.report(collected_report(found, is_dry=dry_run))
     return EXIT_DONE

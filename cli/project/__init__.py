@@ -3,8 +3,8 @@
 Decided here: where a project is looked for, what its folder holds, and what is assumed when nothing is said. Not decided here: what a
 definition may say (`authoring`), what is printed (`render`).
 
-A project's state lives in one folder, `.partita/` unless `state` in `[tool.partita]` says otherwise: `state.db`, `run.lock`, `runs/`,
-`manifest.json`, and `data.duckdb` for assets whose project names no IO manager. If `state` is an address of PostgreSQL, state and lock are
+A project's state lives in one folder, `.partita/` unless `state` in `[tool.partita]` says otherwise: `state.db`, `run.lock`, `running/`,
+`runs/`, `manifest.json`, and `data.duckdb` for assets whose project names no IO manager. If `state` is an address of PostgreSQL, state and lock are
 there, and the rest stays in `.partita/`.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from assets_core.model.io_manager import IOManager
     from assets_core.model.specs import PartitionBy, RetryPolicy
     from assets_core.planning.staleness import Facts
-    from assets_core.state.locks import RunLock
+    from assets_core.state.locks import RunLocks
     from assets_core.state.manifest import Manifest, Watch
     from assets_core.state.sql_store import SqlStore
     from assets_core.telemetry.run_log import RunLogs
@@ -108,13 +108,21 @@ class Project:
                 return found
         return self.resolved.outline
 
-    def facts(self, now: datetime, *, verify: bool = True) -> Facts:
-        """Everything that planning looks at, as of `now`."""
+    def facts(self, now: datetime, *, verify: bool = True, in_flight: bool = True) -> Facts:
+        """Everything that planning looks at, as of `now`. Without `in_flight` as if no other run worked on anything."""
         from assets_core.execution.facts import gather_facts  # noqa: PLC0415 - loads numpy
 
         return gather_facts(
-            self.outline, self.store, now, verify=verify, a_run_lives=self.lock.is_held
+            self.outline,
+            self.store,
+            now,
+            verify=verify,
+            run_lives=self.is_alive if in_flight else lambda _: False,
         )
+
+    def is_alive(self, run_id: str) -> bool:
+        """True while the process of a run lives."""
+        return self.locks.holder(run_id) is not None
 
     @property
     def manifest_path(self) -> Path:
@@ -146,9 +154,9 @@ class Project:
         return [] if answers == ["ok"] else answers
 
     @cached_property
-    def lock(self) -> RunLock:
-        """The lock that lets one run at a time work on this state."""
-        return self.store.run_lock()
+    def locks(self) -> RunLocks:
+        """The locks of the runs on this state."""
+        return self.store.run_locks()
 
     @cached_property
     def logs(self) -> RunLogs:

@@ -145,6 +145,13 @@ ERROR_ENTRIES: Final = (
         "names database, host, port and schema, and the hint what to type; `docs/postgres.md` tells how an address is written.",
     ),
     ErrorEntry(
+        "conflict",
+        "Another run is to make the same partitions",
+        "The command was given `--on-conflict fail`, and a run that is going on has planned some of the same partitions and not ended them. "
+        "Nothing was run. The exit code is 1.",
+        "Wait for the other run (`partita runs watch`), or leave the option out: then the two runs share the work.",
+    ),
+    ErrorEntry(
         "run-taken-over",
         "Another process took the run for dead",
         "The process of a run stood still, or was cut off from the PostgreSQL server that holds the state, for so long that the server ended its "

@@ -28,6 +28,7 @@ EXIT_BROKEN_PIPE = 141
 def text_of_error(error: PartitaError) -> tuple[ErrorText, int]:
     """One of Partita's errors as it is shown, and its exit code."""
     from assets_core.model.errors import (  # noqa: PLC0415 - errors are rare
+        ConflictError,
         InternalError,
         PlanMovedError,
         RunTakenOverError,
@@ -38,9 +39,9 @@ def text_of_error(error: PartitaError) -> tuple[ErrorText, int]:
     if os.environ.get("PARTITA_DEBUG"):
         details = _story(error)
     if not isinstance(error, InternalError):
-        # A plan that moved was understood: it is the world that is no longer as it says. A run that was taken over had begun.
-        begun = isinstance(error, (PlanMovedError, RunTakenOverError))
-        code = EXIT_FAILED if begun else EXIT_USAGE
+        # These were understood: it is the world that is not as they say. A run that was taken over had begun.
+        understood = isinstance(error, (ConflictError, PlanMovedError, RunTakenOverError))
+        code = EXIT_FAILED if understood else EXIT_USAGE
         return ErrorText(error.code, error.message, error.hint, details), code
     report = "please report it with " + (
         "the traceback above" if details else _written_down(_story(error))

@@ -126,6 +126,13 @@ class RunProgress:
                     step_name(asset, keys),
                     Span(f"  {message}", Style.DIM),
                 )
+            case events.StepsWait(asset=asset, keys=keys, run_id=run_id, pool=pool):
+                why = "works on it" if pool is None else f"has the slots of pool {pool}"
+                return line(
+                    Span("waits      ", Style.YELLOW),
+                    step_name(asset, keys),
+                    Span(f"  run {run_id} {why}", Style.DIM),
+                )
             case _:
                 return None
 
@@ -160,10 +167,16 @@ class _Bar:
             case events.StepFailed(keys=keys, retry_at=retry_at):
                 if retry_at is None:
                     self._progress.advance(self._task, max(1, len(keys)))
-                if told is not None:
-                    self._progress.console.print(clean("".join(span.text for span in told)))
+                self._print(told)
+            case events.StepsWait():
+                self._print(told)
             case _:
                 pass
+
+    def _print(self, told: Line | None) -> None:
+        """Write a line above the bar."""
+        if told is not None:
+            self._progress.console.print(clean("".join(span.text for span in told)))
 
     def close(self) -> None:
         self._progress.stop()
@@ -216,6 +229,14 @@ def event_record(event: RunEvent) -> dict[str, object]:
                 "partitions": keys,
                 "status": status.value,
                 "message": message,
+            }
+        case events.StepsWait(asset=asset, keys=keys, run_id=run_id, pool=pool):
+            return {
+                "event": "steps_wait",
+                "asset": asset,
+                "partitions": keys,
+                "waits_for": run_id,
+                "pool": pool,
             }
         case events.RunFinished(summary=summary):
             return {"event": "run_finished", **_summary_data(summary)}

@@ -10,8 +10,9 @@ from cli.render.statuses import instant_text
 from cli.render.text import Span, Style, Table, Verbatim, counted, join_some, line, seconds_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from assets_core.execution.run_request import LeftToRun
     from assets_core.model.checks import CheckOutcome
     from assets_core.model.records import AttemptRecord, RunRecord
     from assets_core.state.locks import LockHolder
@@ -55,13 +56,13 @@ class StepGroup:
     traceback: str
 
 
-def runs_report(runs: Sequence[RunRecord], *, alive: bool) -> Report:
-    """The report of `partita runs list`; `alive` says whether a run that is recorded as running has a living process."""
+def runs_report(runs: Sequence[RunRecord], *, alive: Collection[str]) -> Report:
+    """The report of `partita runs list`; `alive` are ids of runs that have a living process."""
     rows: tuple[tuple[Content, ...], ...] = tuple(
         (
             Span(run.id, Style.BOLD),
             run.kind.value,
-            _status_span(run, alive=alive),
+            _status_span(run, alive=run.id in alive),
             instant_text(run.started_at),
             _took(run),
             run.selection or "*",
@@ -69,7 +70,7 @@ def runs_report(runs: Sequence[RunRecord], *, alive: bool) -> Report:
         )
         for run in runs
     )
-    records = [run_record(run, alive=alive) for run in runs]
+    records = [run_record(run, alive=run.id in alive) for run in runs]
     headers = ("RUN", "KIND", "STATUS", "STARTED", "TOOK", "SELECTION", "PARTITIONS")
     return Report(
         command="runs list",
@@ -253,22 +254,28 @@ def cancelled_report(run: RunRecord) -> Report:
     return Report(command="runs cancel", data=record, records=[record], blocks=[told])
 
 
-def detached_report(run_id: str, process: int, *, waits_for: str | None) -> Report:
-    """The report of a run that was started in the background; `waits_for` another one, if that goes on."""
-    record = {"run": run_id, "process": process, "waits_for": waits_for}
-    state = "is going on" if waits_for is None else f"waits for run {waits_for} to end"
+def detached_report(run_id: str, process: int) -> Report:
+    """The report of a run that was started in the background."""
+    record = {"run": run_id, "process": process}
     return Report(
         command="backfill",
         data=record,
         records=[record],
         blocks=[
-            line(f"run {run_id} {state}, in process {process}"),
+            line(f"run {run_id} is going on, in process {process}"),
             line(Span("follow it with: ", Style.DIM), f"partita runs watch {run_id}"),
         ],
     )
 
 
 def waiting_line(holder: LockHolder | None) -> str:
-    """What is said while another process works on the project."""
-    who = "another process" if holder is None else f"run {holder.run_id} ({holder.place})"
+    """What is said while somebody else works on the project, where only one can, or only runs can."""
+    who = "another process" if holder is None else f"{holder.run_id} ({holder.place})"
     return f"waiting for {who}, which works on this project, to finish"
+
+
+def left_lines(left: Sequence[LeftToRun]) -> Iterator[str]:
+    """What is said if all that is stale is left to other runs."""
+    for run_id in dict.fromkeys(one.run_id for one in left):
+        count = sum(len(one.partitions) for one in left if one.run_id == run_id)
+        yield f"skipped: {counted(count, 'partition')} left to run {run_id}, which is going on"

@@ -10,15 +10,13 @@ The fixture hands out an empty store and closes it. Durability and concurrency a
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
-from itertools import count
+from datetime import UTC, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
 
 from assets_core.model.checks import CheckOutcome, Scalar
 from assets_core.model.errors import StoreError
-from assets_core.model.io_manager import WriteReceipt
 from assets_core.model.records import (
     SETTLED,
     AssetVersions,
@@ -29,7 +27,6 @@ from assets_core.model.records import (
     Fenced,
     RecordedSuccess,
     RunKind,
-    RunRecord,
     RunStatus,
     Settled,
     StepClaim,
@@ -41,17 +38,23 @@ from assets_core.model.records import (
     VersionPart,
     VersionParts,
 )
+from tests.conformance.state_store_session import (
+    DAY,
+    LATER,
+    NOW,
+    ORDERS,
+    TRENDS,
+    Session,
+    receipt,
+    run_record,
+)
+from tests.conformance.state_store_sharing import SharingSuite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from assets_core.state.store import StateStore
 
-NOW = datetime(2025, 3, 1, 6, 30, 0, 123456, tzinfo=UTC)
-LATER = NOW + timedelta(minutes=5)
-DAY = "day|Europe/Berlin|+00:00"
-ORDERS = AssetVersions("orders", DAY, "code-1", "deps-1")
-TRENDS = AssetVersions("trends", DAY, "code-9", "deps-9")
 HOSTILE = "x'); drop table run;--\n<script>$(id)</script> ../🦆 " + "y" * 300
 
 
@@ -65,23 +68,6 @@ PARTS = VersionParts(
 )
 
 
-def run_record(run_id: str = "run-1") -> RunRecord:
-    return RunRecord(
-        id=run_id,
-        kind=RunKind.MATERIALIZE,
-        selection="orders+",
-        partitions="2025-01",
-        plan='{"parts": []}',
-        status=RunStatus.RUNNING,
-        started_at=NOW,
-        process_id=4711,
-    )
-
-
-def receipt(partition_id: int, version: str = "v1") -> WriteReceipt:
-    return WriteReceipt(partition_id, 10, 999, version, "schema-1")
-
-
 def outcome(
     check: str,
     *,
@@ -91,47 +77,6 @@ def outcome(
     metadata: dict[str, Scalar] | None = None,
 ) -> CheckOutcome:
     return CheckOutcome(check, "orders", blocking, passed, message, metadata or {})
-
-
-class Session:
-    """A run on a store, with short words for what a runner does."""
-
-    def __init__(self, store: StateStore, run_id: str = "run-1") -> None:
-        self.store = store
-        self.run_id = run_id
-        self._tokens = (f"{run_id}-token-{number}" for number in count(1))
-        store.start_run(run_record(run_id))
-
-    def claim(
-        self, *ids: int, asset: AssetVersions = ORDERS, published_as: str | None = None
-    ) -> ClaimedStep:
-        versions = self.store.register([asset])[asset.asset]
-        claim = StepClaim(
-            asset.asset,
-            ids,
-            published_as or next(self._tokens),
-            versions.code_id,
-            versions.deps_id,
-        )
-        return self.store.claim(self.run_id, [claim], NOW)[0]
-
-    def succeed(self, step: ClaimedStep, *receipts: WriteReceipt) -> RecordedSuccess:
-        answer = self.store.record([StepSucceeded(step.step_id, step.epoch, receipts)], LATER)[0]
-        assert isinstance(answer, RecordedSuccess)
-        return answer
-
-    def materialize(
-        self, *ids: int, version: str = "v1", asset: AssetVersions = ORDERS
-    ) -> RecordedSuccess:
-        receipts = [receipt(partition_id, version) for partition_id in ids]
-        return self.succeed(self.claim(*ids, asset=asset), *receipts)
-
-    def fail(self, step: ClaimedStep, *, final: bool, message: str = "no such host") -> None:
-        failed = AttemptFailed(step.step_id, step.epoch, message, "line 3, in orders", final)
-        assert self.store.record([failed], LATER) == [None]
-
-    def fail_partitions(self, *ids: int, asset: AssetVersions = ORDERS) -> None:
-        self.fail(self.claim(*ids, asset=asset), final=True)
 
 
 def columns(store: StateStore, asset: AssetVersions = ORDERS) -> dict[int, tuple[int, ...]]:
@@ -398,16 +343,6 @@ class LogSuite:
         ]
         assert {key: row[0] for key, row in seqs(store).items()} == {n: n + 1 for n in range(100)}
 
-    def test_one_call_may_record_a_partition_twice(self, store: StateStore) -> None:
-        first, second = Session(store, "run-1").claim(1), Session(store, "run-2").claim(1)
-        answers = store.record(
-            [StepSucceeded(s.step_id, s.epoch, (receipt(1),)) for s in (first, second)], LATER
-        )
-        assert answers == [
-            RecordedSuccess(first.step_id, (1,), (1,)),
-            RecordedSuccess(second.step_id, (2,), (1,)),
-        ]
-
     def test_recording_nothing_is_fine(self, store: StateStore) -> None:
         assert store.record([], NOW) == []
 
@@ -450,7 +385,7 @@ class FailureSuite:
         step = session.claim(1)
         session.fail(step, final=False)
         assert columns(store) == {}
-        assert store.snapshot([ORDERS]).in_flight == {"orders": (1,)}
+        assert store.snapshot([ORDERS]).in_flight == {"run-1": {"orders": (1,)}}
         assert store.steps("run-1")[0].status is StepStatus.RUNNING
 
     def test_attempts_are_kept_with_their_times_and_words(self, store: StateStore) -> None:
@@ -577,7 +512,6 @@ class FenceSuite:
             store.claim("run-1", same, NOW)
         assert len(store.steps("run-1")) == 1
         session.claim(2, asset=TRENDS)
-        Session(store, "run-2").claim(2)
         session.succeed(first, receipt(1), receipt(2))
         assert session.claim(2).read_seq == 2
 
@@ -953,8 +887,10 @@ class RunsSuite:
         session.succeed(done, receipt(3))
         session.claim(5, asset=TRENDS)
         Session(store, "run-2").claim(7)
-        assert store.snapshot([ORDERS]).in_flight == {"orders": (1, 2, 7)}
-        assert store.snapshot([ORDERS, TRENDS]).in_flight == {"orders": (1, 2, 7), "trends": (5,)}
+        orders = {"run-1": {"orders": (1, 2)}, "run-2": {"orders": (7,)}}
+        assert store.snapshot([ORDERS]).in_flight == orders
+        orders["run-1"]["trends"] = (5,)
+        assert store.snapshot([ORDERS, TRENDS]).in_flight == orders
         moved = replace(ORDERS, space="hour|UTC|+00:00")
         assert store.snapshot([moved]).in_flight == {}
 
@@ -1196,6 +1132,7 @@ class StateStoreSuite(
     LogSuite,
     FailureSuite,
     FenceSuite,
+    SharingSuite,
     LatenessSuite,
     MarkSuite,
     HistorySuite,

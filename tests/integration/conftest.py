@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration.busy_project import PROJECT as BUSY
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -191,3 +193,10 @@ def empty(tmp_path: Path) -> Shop:
     project = Shop(tmp_path / "empty")
     project.folder.mkdir()
     return project
+
+
+@pytest.fixture
+def busy(shop: Shop) -> Shop:
+    """Eight days of three assets; `fetched` waits while there is a file `hold`."""
+    shop.write("assets.py", BUSY)
+    return shop

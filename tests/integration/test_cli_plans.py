@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from assets_core.state.locks import ProjectLock
+from assets_core.state.locks import FileLocks
 from tests.integration.conftest import PATIENCE, Answer
 
 if TYPE_CHECKING:
@@ -171,10 +171,10 @@ def test_what_moves_while_it_waits_for_the_lock_is_told_too(empty: Shop) -> None
     empty.write("assets.py", DYNAMIC)
     empty.run("partitions", "add", "files", "a.csv")
     (empty.folder / "plan.json").write_text(empty.run("plan", "loaded", "-o", "json").out)
-    lock = ProjectLock(empty.folder / ".partita" / "run.lock").acquire("the-other")
+    lock = FileLocks(empty.folder / ".partita").exclude("state restart")
     with empty.start("materialize", "--plan", "plan.json") as process:
         assert process.stderr is not None
-        assert "waiting for run the-other" in process.stderr.readline()
+        assert "waiting for state restart" in process.stderr.readline()
         empty.run("partitions", "add", "files", "b.csv")
         lock.release()
         out, err = process.communicate()

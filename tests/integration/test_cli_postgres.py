@@ -39,6 +39,7 @@ def test_a_project_runs_from_the_beginning_to_a_change(shared: Shop, postgres_ur
     shared.run("materialize")
     assert not (shared.folder / ".partita" / "state.db").exists()
     assert not (shared.folder / ".partita" / "run.lock").exists()
+    assert not (shared.folder / ".partita" / "running").exists()
     assert shared.run("plan", "--json").data["to_run"] == 0
     shared.run("status")
     assert "2025-01-03" in shared.run("explain", "revenue@2025-01-03").out
@@ -92,14 +93,13 @@ def test_two_projects_share_a_server_and_know_nothing_of_each_other(
         assert len(empty.run("runs", "list", "--json", env={"STATE": other}).data["runs"]) == 1
 
 
-def test_a_run_waits_for_the_one_that_is_going_on_and_says_for_whom(
-    shared: Shop, postgres_url: str
-) -> None:
-    with PostgresStore(postgres_url) as store, store.run_lock().acquire("run-7") as lock:
+def test_a_run_waits_for_maintenance_and_says_for_whom(shared: Shop, postgres_url: str) -> None:
+    with PostgresStore(postgres_url) as store, store.run_locks().exclude("state restart") as lock:
         process = shared.start("materialize", "prices")
         assert process.stderr is not None
         assert (
-            f"run-7 (process {os.getpid()} on {socket.gethostname()})" in process.stderr.readline()
+            f"state restart (process {os.getpid()} on {socket.gethostname()})"
+            in process.stderr.readline()
         )
         lock.release()
         _, told = process.communicate()

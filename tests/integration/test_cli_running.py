@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from assets_core.state.locks import ProjectLock
+from assets_core.state.locks import FileLocks
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Shop
@@ -259,14 +259,12 @@ def test_a_run_that_was_killed_is_recovered_by_the_next(shop: Shop) -> None:
     assert shop.run("plan", "--json").data["to_run"] == 0
 
 
-def test_another_run_is_waited_for_and_named(shop: Shop) -> None:
-    folder = shop.folder / ".partita"
-    folder.mkdir()
-    lock = ProjectLock(folder / "run.lock").acquire("the-other")
+def test_maintenance_is_waited_for_and_named(shop: Shop) -> None:
+    lock = FileLocks(shop.folder / ".partita").exclude("state restart")
     with shop.start("materialize", "prices") as process:
         assert process.stderr is not None
         waiting = process.stderr.readline()
-        assert "waiting for run the-other" in waiting
+        assert "waiting for state restart" in waiting
         assert str(os.getpid()) in waiting
         lock.release()
         process.communicate()
@@ -274,10 +272,8 @@ def test_another_run_is_waited_for_and_named(shop: Shop) -> None:
 
 
 def test_a_wait_can_be_interrupted(shop: Shop) -> None:
-    folder = shop.folder / ".partita"
-    folder.mkdir()
     with (
-        ProjectLock(folder / "run.lock").acquire("the-other"),
+        FileLocks(shop.folder / ".partita").exclude("state restart"),
         shop.start("materialize") as process,
     ):
         assert process.stderr is not None

@@ -248,7 +248,7 @@ def test_what_a_live_run_works_on_is_told() -> None:
     saved = project.keep("bronze")
     facts = project.bench.facts()
     one = int(facts.indexes["bronze"].ids[1])
-    busy = replace(facts, state=replace(facts.state, in_flight={"bronze": (one,)}))
+    busy = replace(facts, state=replace(facts.state, in_flight={"run-1": {"bronze": (one,)}}))
     with pytest.raises(PlanMovedError) as caught:
         replan(saved, lambda _: busy, NOW)
     assert caught.value.message.splitlines()[1:] == [

@@ -2,78 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.waiting import PATIENCE, wait_until
+from assets_core.state.locks import FileLocks
+from tests.integration.busy_project import going, start_detached
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Shop
-
-PROJECT = """
-    import os
-    import time
-    from datetime import timedelta
-    from pathlib import Path
-
-    import pyarrow as pa
-    from assets_core import AssetContext, Definitions, asset, load_assets
-    from partitions import DailyPartitions
-
-    days = DailyPartitions("2025-01-01", end="2025-01-09")
-
-
-    @asset(partitions=days, pool="api")
-    def fetched(context: AssetContext) -> pa.Table:
-        with open("going", "a") as file:
-            file.write(f"+{os.getpid()} ")
-        while Path("hold").exists():
-            time.sleep(0.01)
-        if Path("sick").exists() and context.partition_key.endswith(Path("sick").read_text()):
-            raise ValueError("the service is down")
-        with open("going", "a") as file:
-            file.write(f"-{os.getpid()} ")
-        return pa.table({"x": [1]})
-
-
-    @asset(partitions=days)
-    def counted(fetched: pa.Table) -> pa.Table:
-        return fetched
-
-
-    @asset(partitions=days)
-    def other() -> pa.Table:
-        return pa.table({"x": [2]})
-
-
-    defs = Definitions(assets=load_assets(__name__), pools={"api": 2})
-"""
-
-
-@pytest.fixture
-def busy(shop: Shop) -> Shop:
-    """Eight days of three assets; `fetched` waits while there is a file `hold`."""
-    shop.write("assets.py", PROJECT)
-    return shop
-
-
-def going(shop: Shop) -> list[str]:
-    path = shop.folder / "going"
-    return path.read_text().split() if path.exists() else []
-
-
-def start_detached(shop: Shop) -> str:
-    (shop.folder / "hold").touch()
-    run: str = shop.run(
-        "backfill", "fetched", "counted", "2025-01", "--detach", "-j", "2", "--json"
-    ).data["run"]
-    wait_until(lambda: going(shop), "no step started")
-    return run
 
 
 def test_steps_run_side_by_side_in_other_processes_and_no_more_than_their_pool_has_slots(
@@ -205,8 +145,7 @@ def test_a_killed_run_is_settled_by_cancel_as_well(busy: Shop) -> None:
     run = start_detached(busy)
     process = busy.run("runs", "list", "--json").data["runs"][0]
     assert process["status"] == "running"
-    holder = json.loads((busy.folder / ".partita" / "run.lock").read_text())
-    os.kill(holder["process_id"], signal.SIGKILL)
+    os.kill(FileLocks(busy.folder / ".partita").holders()[0].process_id, signal.SIGKILL)
     assert busy.run("runs", "watch", run, code=1).code == 1
     assert busy.run("runs", "cancel", run, "--json").data["status"] == "crashed"
 
@@ -243,48 +182,3 @@ def test_a_run_that_is_going_on_can_not_be_resumed_and_an_ended_one_not_cancelle
     busy.run("runs", "watch", run)
     answer = busy.run("runs", "cancel", run, code=2)
     assert f"run {run} has ended already: it succeeded" in answer.err
-
-
-def test_a_second_run_waits_or_is_skipped_or_fails_as_told(busy: Shop) -> None:
-    run = start_detached(busy)
-    skipped = busy.run("materialize", "other", "--on-conflict", "skip")
-    assert f"Run {run} is going on" in skipped.err
-    failed = busy.run("materialize", "other", "--on-conflict", "fail", code=2)
-    assert f"partita runs cancel {run}" in failed.err
-    assert (
-        "never" in busy.run("status", "other").out or "missing" in busy.run("status", "other").out
-    )
-    waiting = busy.start("materialize", "fetched", "counted")
-    (busy.folder / "hold").unlink()
-    out, err = waiting.communicate(timeout=PATIENCE)
-    assert "waiting for run" in err
-    # The first has made what the second wanted.
-    assert "all up to date" in out
-
-
-def test_a_second_detached_run_says_whom_it_waits_for(busy: Shop) -> None:
-    run = start_detached(busy)
-    second = busy.run("backfill", "other", "2025-01", "--detach", "--json").data
-    assert second["waits_for"] == run
-    (busy.folder / "hold").unlink()
-    wait_until(
-        lambda: busy.run("runs", "list", "--json").data["runs"][0]["run"] == second["run"],
-        "the second run never came",
-    )
-    assert busy.run("runs", "watch", second["run"]).code == 0
-
-
-def test_ctrl_c_ends_steps_in_other_processes(busy: Shop) -> None:
-    (busy.folder / "hold").touch()
-    running = busy.start("materialize", "fetched", "-j", "2")
-    wait_until(lambda: len(going(busy)) == 2, "no step started")
-    running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=PATIENCE)
-    assert running.returncode == 130, err
-    for mark in going(busy):
-        state = Path(f"/proc/{mark[1:]}")
-        wait_until(lambda gone=state: not gone.exists(), "a step lives on")
-    statuses = {
-        step["status"] for step in busy.run("runs", "show", "latest", "--json").data["steps"]
-    }
-    assert statuses == {"cancelled"}

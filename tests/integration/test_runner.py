@@ -38,6 +38,7 @@ from assets_core.model.records import (
     StepStatus,
 )
 from assets_core.planning.planner import Mode, PlanRequest, SpaceChangedError, plan_run
+from assets_core.state.locks import FileLocks
 from assets_core.telemetry.run_log import RunLogs
 from io_managers import MemoryIOManager
 from partitions import DailyPartitions, LastN, StaticPartitions, WeeklyPartitions
@@ -470,21 +471,21 @@ def crashed_bench(*, publish: bool) -> Bench:
     return bench
 
 
-def test_recovery_records_a_step_whose_rows_had_been_published() -> None:
+def test_recovery_records_a_step_whose_rows_had_been_published(tmp_path: Path) -> None:
     bench = crashed_bench(publish=True)
-    (run,) = recover(bench.resolved.outline, bench.store, NOW)
+    (run,) = recover(bench.resolved.outline, bench.store, FileLocks(tmp_path), NOW)
     assert run.id == "dead"
     assert [step.status for step in bench.store.steps("dead")] == [StepStatus.SUCCEEDED]
     assert bench.run().counts == {StepStatus.SUCCEEDED: 6}
     assert bench.column("bronze", "day") == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_recovery_abandons_a_step_that_had_published_nothing() -> None:
+def test_recovery_abandons_a_step_that_had_published_nothing(tmp_path: Path) -> None:
     bench = crashed_bench(publish=False)
-    recover(bench.resolved.outline, bench.store, NOW)
+    recover(bench.resolved.outline, bench.store, FileLocks(tmp_path), NOW)
     assert [step.status for step in bench.store.steps("dead")] == [StepStatus.ABANDONED]
     assert bench.store.unfinished_runs() == []
-    assert recover(bench.resolved.outline, bench.store, NOW) == []
+    assert recover(bench.resolved.outline, bench.store, FileLocks(tmp_path), NOW) == []
     assert bench.run().counts == {StepStatus.SUCCEEDED: 7}
 
 
@@ -509,10 +510,12 @@ def test_a_data_version_given_by_the_function_decides_whether_readers_run() -> N
     assert other.counts == {StepStatus.SUCCEEDED: 2}
 
 
-def test_a_step_that_the_crash_left_half_published_makes_its_readers_run_again() -> None:
+def test_a_step_that_the_crash_left_half_published_makes_its_readers_run_again(
+    tmp_path: Path,
+) -> None:
     """The rows of an unknown attempt may have been read: an equal data version afterwards proves nothing."""
     bench = crashed_bench(publish=True)
-    recover(bench.resolved.outline, bench.store, NOW)
+    recover(bench.resolved.outline, bench.store, FileLocks(tmp_path), NOW)
     index = bench.facts().indexes["bronze"]
     first = int(index.ids[0])
     version = bench.store.history("bronze", WEEK.space, first)
@@ -526,7 +529,7 @@ def test_a_step_that_the_crash_left_half_published_makes_its_readers_run_again()
         asset(name="other")(lambda: pa.table({"x": [1]})),
     ]
     renamed = Definitions(assets=bench.assets, io_managers={"default": bench.memory}).resolve()
-    recover(renamed.outline, bench.store, NOW)
+    recover(renamed.outline, bench.store, FileLocks(tmp_path), NOW)
     (step,) = bench.store.steps("dead2")
     assert step.status is StepStatus.FAILED
     assert "bronze is not defined any more" in step.message

@@ -93,8 +93,8 @@ class Reference:
 
     def in_flight(self, node: Node) -> bool:
         return int(self.facts.indexes[node[0]].ids[node[1]]) in self.facts.state.in_flight.get(
-            node[0], ()
-        )
+            "run-1", {}
+        ).get(node[0], ())
 
     def exists(self, node: Node) -> bool:
         return self.state[node]["seq"] > 0 and not self.lost(node)

@@ -206,7 +206,7 @@ def facts(draw: st.DrawFn, *, interned: bool = True) -> Facts:
         partitions=recorded,
         version_ids={spec.key: VersionIds(code_id=1, deps_id=1) for spec in assets},
         other_spaces={},
-        in_flight=in_flight,
+        in_flight={"run-1": in_flight},
     )
     about = Facts(AssetGraph({spec.key: spec for spec in assets}), indexes, state, lost, NOW)
     return replace(

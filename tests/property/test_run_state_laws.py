@@ -1,4 +1,4 @@
-"""Laws of the run machine: driven by random plans and random outcomes, checked against the plan's own edges."""
+"""Laws of the run machine: driven by random plans, outcomes and other runs, checked against the plan's own edges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assets_core.authoring.graph import AssetGraph
 from assets_core.execution.run_state import Finish, Offer, Retry, RunState, Settle, Wait
-from assets_core.model.records import RunStatus, StepStatus
+from assets_core.model.records import MadeElsewhere, RunStatus, StepStatus
 from assets_core.planning.planner import plan_run
 from assets_core.planning.staleness import bind_dependencies
 from tests.property.planner_strategies import NOW, facts, requests
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from assets_core.planning.staleness import Facts
 
 Node = tuple[str, int]
+PAUSE = timedelta(hours=1)
 FINAL = {"succeeded", "failed", "skipped", "cut_off", "cancelled", "unchanged"}
 
 
@@ -42,9 +43,12 @@ class Driver:
     seq: int = 100
     now: datetime = NOW
     running: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    held: list[tuple[datetime, str, tuple[int, ...]]] = field(default_factory=list)
     pools: dict[str, int] = field(default_factory=dict)
     pool_of: dict[str, str] = field(default_factory=dict)
     priority: dict[str, int] = field(default_factory=dict)
+    data_seq: dict[Node, int] = field(default_factory=dict)
+    full_until: dict[str, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [part.asset for part in self.plan.assets]
@@ -77,6 +81,11 @@ class Driver:
 
     def run(self) -> RunStatus:
         machine = RunState(self.plan, self.about, fail_fast=self.fail_fast, pools=self.pools)
+        self.data_seq = {
+            (asset, slot): int(seq)
+            for asset, facts in machine._facts.items()
+            for slot, seq in enumerate(facts.data_seq)
+        }
         while True:
             if self.running and self.data.draw(st.booleans()):
                 self.end_one(machine)
@@ -102,13 +111,76 @@ class Driver:
         if isinstance(instruction, Retry):
             nodes = [(instruction.asset, slot) for slot in instruction.slots]
             assert all(self.status[node] == "waiting" for node in nodes)
+            self.require_pool(instruction.asset)
+            if self.pool_is_full_elsewhere(machine, instruction.asset):
+                machine.put_off(instruction.asset, instruction.slots, self.now + PAUSE)
+                return
             self.status |= dict.fromkeys(nodes, "queued")
             self.start(instruction.asset, instruction.slots)
             return
+        self.require_pool(instruction.asset)
         steps = instruction.steps[: self.data.draw(st.integers(1, len(instruction.steps)))]
-        machine.started(instruction.asset, steps)
         for slots in steps:
-            self.start(instruction.asset, slots)
+            for slot in slots:
+                self.require_startable((instruction.asset, slot))
+            match self.data.draw(
+                st.sampled_from(["mine", "mine", "mine", "held", "made", "full"])
+            ):
+                case "held":
+                    machine.held(instruction.asset, slots, self.now + PAUSE)
+                    self.status |= {(instruction.asset, slot): "held" for slot in slots}
+                    self.held.append((self.now + PAUSE, instruction.asset, slots))
+                case "made":
+                    self.make_elsewhere(machine, instruction.asset, slots)
+                case "full" if self.pool_is_full_elsewhere(machine, instruction.asset):
+                    return
+                case _:
+                    machine.started(instruction.asset, (slots,))
+                    self.start(instruction.asset, slots)
+
+    def require_pool(self, asset: str) -> None:
+        """A pool that was told to be full is left alone until then."""
+        until = self.full_until.get(self.pool_of.get(asset, ""))
+        assert until is None or until <= self.now
+
+    def pool_is_full_elsewhere(self, machine: RunState, asset: str) -> bool:
+        pool = self.pool_of.get(asset)
+        if pool is None or self.data.draw(st.booleans()):
+            return False
+        self.full_until[pool] = self.now + PAUSE
+        machine.pool_full(pool, self.now + PAUSE)
+        return True
+
+    def make_elsewhere(self, machine: RunState, asset: str, slots: tuple[int, ...]) -> None:
+        """Another run made some of them, from inputs as of some moment."""
+        some = slots[: self.data.draw(st.integers(1, len(slots)))]
+        self.seq += 1
+        read_seq = self.data.draw(st.integers(0, self.seq - 1))
+        is_new = self.data.draw(st.booleans())
+        made = {
+            slot: MadeElsewhere(
+                partition_id=slot,
+                seq=self.seq,
+                read_seq=read_seq,
+                data_seq=self.seq if is_new else self.data_seq[asset, slot],
+                has_data=True,
+                run_id="other",
+            )
+            for slot in some
+        }
+        current = {
+            slot
+            for slot in some
+            if all(self.data_seq[above] <= read_seq for above in self.triggering((asset, slot)))
+        }
+        assert set(machine.made_elsewhere(asset, made)) == current
+        assert all(machine.known_seqs(asset, (slot,)) in {(), (self.seq,)} for slot in some)
+        for slot in some:
+            self.data_seq[asset, slot] = made[slot].data_seq
+            self.rowless.discard((asset, slot))
+            if is_new:
+                self.changed.add((asset, slot))
+        self.status |= {(asset, slot): "cut_off" for slot in current}
 
     def wait(self, machine: RunState, until: datetime | None, *, room: bool) -> None:
         if self.running:
@@ -120,17 +192,29 @@ class Driver:
             assert until > self.now
             self.now = until
 
+    def require_startable(self, node: Node) -> None:
+        over = {
+            (asset, slot)
+            for until, asset, slots in self.held
+            if until <= self.now
+            for slot in slots
+        }
+        if self.status[node] == "held":
+            assert node in over
+            self.status[node] = "queued"
+        assert self.status[node] == "queued"
+        open_reads = {
+            a for a in self.reads[node] & self.status.keys() if self.status[a] not in FINAL
+        }
+        assert not open_reads, f"{node} started before {open_reads}"
+
     def start(self, asset: str, slots: tuple[int, ...]) -> None:
         self.running.append((asset, slots))
         for pool, most in self.pools.items():
             assert sum(self.pool_of.get(name) == pool for name, _ in self.running) <= most
         for slot in slots:
             node = (asset, slot)
-            assert self.status[node] == "queued"
-            open_reads = {
-                a for a in self.reads[node] & self.status.keys() if self.status[a] not in FINAL
-            }
-            assert not open_reads, f"{node} started before {open_reads}"
+            self.require_startable(node)
             self.attempts[node] = self.attempts.get(node, 0) + 1
             self.status[node] = "running"
 
@@ -146,11 +230,14 @@ class Driver:
             case "changed":
                 machine.succeeded(asset, slots, tuple(self.seq for _ in slots))
                 self.changed |= {(asset, slot) for slot in slots}
+                self.data_seq |= {(asset, slot): self.seq for slot in slots}
             case "same":
                 facts = machine._facts[asset]
-                machine.succeeded(
-                    asset, slots, tuple(int(facts.data_seq[slot]) or 1 for slot in slots)
-                )
+                same = tuple(int(facts.data_seq[slot]) or 1 for slot in slots)
+                machine.succeeded(asset, slots, same)
+                self.data_seq |= {
+                    (asset, slot): seq for slot, seq in zip(slots, same, strict=True)
+                }
             case "fail":
                 machine.failed(asset, slots, retry_at=None)
             case "retry":
@@ -173,7 +260,7 @@ class Driver:
             self.status[asset, slot] = "failed" if word == "waiting" and stopping else word
 
     def settle(self, node: Node, status: StepStatus) -> None:
-        assert self.status[node] in {"queued", "waiting"}
+        assert self.status[node] in {"queued", "waiting", "held"}
         planned = self.reads[node] & self.status.keys()
         match status:
             case StepStatus.SKIPPED:

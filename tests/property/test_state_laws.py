@@ -25,6 +25,7 @@ from assets_core.model.records import (
     ClaimedStep,
     DataVersions,
     Fenced,
+    NotClaimed,
     RecordAnswer,
     RecordedSuccess,
     RunKind,
@@ -50,6 +51,7 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 ASSETS = ("orders", "trends")
 RUNS = ("run-1", "run-2")
 PARTITIONS = range(-2, 5)
+POOL, POOL_SLOTS = "api", 2
 ENDS = ("publish", "publish", "some", "nothing", "fail", "fail", "give up", "skip")
 
 
@@ -83,8 +85,13 @@ class Step:
     read_seq: int
     token: str
     horizons: tuple[int, ...]
+    pool: str | None = None
     running: bool = True
     attempt_failed: bool = False
+
+    @property
+    def has_slot(self) -> bool:
+        return self.pool is not None and self.running and not self.attempt_failed
 
 
 @dataclass
@@ -177,6 +184,7 @@ class History:
         self.code = dict.fromkeys(ASSETS, "code-1")
         self.clock = START
         self.serial = 0
+        self.waiting: set[str] = set()
         for run_id in RUNS:
             store.start_run(
                 RunRecord(run_id, RunKind.BACKFILL, "*", "", "", RunStatus.RUNNING, START)
@@ -224,21 +232,42 @@ class History:
             for _ in range(self.random.choice((1, 1, 2)))
         ]
         wanted = [
-            StepClaim(asset, group, self.token(), ids.code_id, ids.deps_id, self.horizons(group))
+            StepClaim(
+                asset,
+                group,
+                self.token(),
+                ids.code_id,
+                ids.deps_id,
+                self.horizons(group),
+                self.known_seqs(asset, group),
+                self.random.choice((None, POOL)),
+                POOL_SLOTS,
+            )
             for group in groups
         ]
         busy = {
-            partition_id
+            partition_id: step.run_id
             for step in self.steps.values()
-            if step.running and (step.run_id, step.asset) == (run_id, asset)
+            if step.running and step.asset == asset
             for partition_id in step.ids
         }
         flat = [partition_id for group in groups for partition_id in group]
-        if busy.intersection(flat) or len(set(flat)) < len(flat):
-            with pytest.raises(StoreError, match="already working on"):
+        mine = {partition_id for partition_id, other in busy.items() if other == run_id}
+        if mine.intersection(flat) or len(set(flat)) < len(flat):
+            with pytest.raises(StoreError, match=r"already working on|claimed twice"):
                 self.store.claim(run_id, wanted, self.now())
             return
         for one, claim in zip(self.store.claim(run_id, wanted, self.now()), wanted, strict=True):
+            held = {id_: busy[id_] for id_ in claim.partition_ids if id_ in busy}
+            made = self.made_since(claim)
+            if held or made:
+                assert isinstance(one, NotClaimed)
+                assert one.held == held
+                assert {found.partition_id: found.seq for found in one.made} == made
+                continue
+            if not self.slot_is_given(run_id, claim.pool, one):
+                continue
+            assert isinstance(one, ClaimedStep)
             assert one.step_id not in self.steps
             self.started(one)
             self.steps[one.step_id] = Step(
@@ -251,7 +280,48 @@ class History:
                 one.read_seq,
                 claim.token,
                 claim.horizons,
+                claim.pool,
             )
+
+    def known_seqs(self, asset: str, group: tuple[int, ...]) -> tuple[int, ...]:
+        """None, the true ones, or of a time before some of the successes."""
+        if self.random.random() < 0.5:
+            return ()
+        ago = self.random.choice((0, 0, 3))
+        last = [self.model.successes.get((asset, one), NEVER).seq for one in group]
+        return tuple(max(0, seq - ago) for seq in last)
+
+    def made_since(self, claim: StepClaim) -> dict[int, int]:
+        """What the claim's partitions were made under, where it does not know of it and would take it as its own."""
+        horizons = claim.horizons or (SETTLED,) * len(claim.partition_ids)
+        found = {}
+        for one, known, horizon in zip(
+            claim.partition_ids, claim.known_seqs, horizons, strict=False
+        ):
+            last = self.model.successes.get((claim.asset, one), NEVER)
+            if (
+                last.seq > max(known, self.model.failures.get((claim.asset, one), 0))
+                and (last.code_id, last.deps_id) == (claim.code_id, claim.deps_id)
+                and (last.horizon == SETTLED or (horizon != SETTLED and last.horizon >= horizon))
+            ):
+                found[one] = last.seq
+        return found
+
+    def slot_is_given(
+        self, run_id: str, pool: str | None, answer: ClaimedStep | NotClaimed
+    ) -> bool:
+        """Check the answer to whoever asked for a slot: one that is free is refused only for the sake of a run that waits."""
+        if pool is None:
+            return True
+        in_use = sum(step.has_slot for step in self.steps.values())
+        if isinstance(answer, NotClaimed):
+            assert answer.full
+            assert in_use == POOL_SLOTS or self.waiting - {run_id}
+            self.waiting.add(run_id)
+            return False
+        assert in_use < POOL_SLOTS
+        self.waiting.discard(run_id)
+        return True
 
     def horizons(self, group: tuple[int, ...]) -> tuple[int, ...]:
         if self.random.random() < 0.6:
@@ -268,10 +338,13 @@ class History:
                 self.store.reclaim(self.random.choice(others), self.token(), self.now())
         elif retryable:
             step_id, token = self.random.choice(retryable), self.token()
-            claimed = self.store.reclaim(step_id, token, self.now())
+            claimed = self.store.reclaim(step_id, token, self.now(), pool_slots=POOL_SLOTS)
+            step = self.steps[step_id]
+            if not self.slot_is_given(step.run_id, step.pool, claimed):
+                return
+            assert isinstance(claimed, ClaimedStep)
             assert claimed.step_id == step_id
             self.started(claimed)
-            step = self.steps[step_id]
             step.epochs.append(claimed.epoch)
             step.read_seq, step.token, step.attempt_failed = claimed.read_seq, token, False
 
@@ -390,7 +463,12 @@ class History:
                 if step.running and step.asset == asset
                 for partition_id in step.ids
             ]
-            assert sorted(snapshot.in_flight.get(asset, ())) == sorted(in_flight)
+            found_in_flight = [
+                partition_id
+                for run in snapshot.in_flight.values()
+                for partition_id in run.get(asset, ())
+            ]
+            assert sorted(found_in_flight) == sorted(in_flight)
         found = {step.id: step for run_id in RUNS for step in self.store.steps(run_id)}
         assert found.keys() == self.steps.keys()
         for step_id, step in self.steps.items():

@@ -241,9 +241,9 @@ def test_a_hostile_schema_is_a_name(postgres_server: str) -> None:
         with PostgresStore(url) as store:
             store.register([ORDERS])
             assert store.verify() == []
-            assert store.run_lock().holder() is None
-            with store.run_lock().acquire("run-1") as lock:
-                assert lock.is_held()
+            assert store.run_locks().holders() == []
+            with store.run_locks().join("run-1"):
+                assert [one.run_id for one in store.run_locks().holders()] == ["run-1"]
     finally:
         quoted = postgres_connection.quoted(schema)
         postgres.execute(postgres_server, f"drop schema {quoted} cascade")

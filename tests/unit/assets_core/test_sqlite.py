@@ -34,6 +34,7 @@ from assets_core.state import (
     schema,
     sql_chunks,
     sql_log,
+    sql_pools,
     sql_runs,
     sql_steps,
     sql_verify,
@@ -163,7 +164,8 @@ class TestTheFile:
         with SqliteStore(path) as store:
             materialize(store, "run-1", 1)
         older = apsw.Connection(str(path))
-        older.execute("drop index step_measured; alter table step drop column seconds")
+        older.execute("drop table pool_turn; drop index step_in_pool; drop index step_measured")
+        older.execute("alter table step drop column pool; alter table step drop column seconds")
         older.execute("drop table version_part; drop table part")
         older.execute("update meta set value = '4' where name = 'schema_version'")
         older.close()
@@ -178,7 +180,7 @@ class TestTheFile:
     def test_making_a_store_loads_no_library_that_it_may_not_need(self) -> None:
         probe = (
             "import sys; from assets_core.state.sqlite import SqliteStore; SqliteStore('x/y');"
-            "from assets_core.state.locks import ProjectLock;"
+            "from assets_core.state.locks import FileLocks;"
             "print(sorted({'apsw', 'numpy', 'sqlite3', 'pendulum'} & set(sys.modules)))"
         )
         answer = subprocess.run(
@@ -325,7 +327,7 @@ import apsw, numpy
 from datetime import UTC, datetime
 from assets_core.model.errors import StoreError
 from assets_core.model.records import RunKind, RunRecord, RunStatus
-from assets_core.state.locks import ProjectLock
+from assets_core.state.locks import FileLocks
 from assets_core.state.sqlite import SqliteStore
 if os.getuid() == 0:  # only now, for that user may not read the interpreter's files
     os.setgroups([])
@@ -333,7 +335,7 @@ if os.getuid() == 0:  # only now, for that user may not read the interpreter's f
     os.setuid(65534)
 now = datetime(2025, 3, 1, tzinfo=UTC)
 def write(store): store.start_run(RunRecord("r", RunKind.MATERIALIZE, "", "", "", RunStatus.RUNNING, now))
-for action in (lambda s: print("empty", s.runs()), write, lambda s: ProjectLock(sys.argv[1] + ".run").acquire("r")):
+for action in (lambda s: print("empty", s.runs()), write, lambda s: FileLocks(sys.argv[1] + ".locks").join("r")):
     try:
         action(SqliteStore(sys.argv[1]))
         print("done")
@@ -479,7 +481,7 @@ class TestTransactions:
             def work(name: str) -> None:
                 try:
                     for number in range(10):
-                        materialize(store, f"{name}-{number}", number)
+                        materialize(store, f"{name}-{number}", 10 * ord(name) + number)
                         store.snapshot([ORDERS])
                 except BaseException as error:  # noqa: BLE001 -- shown by the assertion below
                     failures.append(error)
@@ -504,9 +506,11 @@ class TestTransactions:
                 (sql_verify._LOG_OF_ASSET, 1, "materialization_by_partition (asset_id=?)"),
                 (sql_log._LAST_SUCCESS, 2, "materialization_by_partition (asset_id=? AND"),
                 (sql_log._LAST_DATA, 2, "materialization_by_partition (asset_id=? AND"),
-                (sql_log._IN_FLIGHT, 0, "step_running (run=?)"),
+                (sql_log._IN_FLIGHT, 0, "step_running"),
                 (sql_log._ASSET_AND_VERSIONS, 4, "asset_id=? AND kind=? AND text=?"),
-                (sql_steps._RUNNING_PARTITIONS, 1, "step_running (run=?)"),
+                (sql_steps._RUNNING_PARTITIONS, 0, "step_running"),
+                (sql_steps._LAST_MADE, 2, "materialization_by_partition (asset_id=? AND"),
+                (sql_pools._IN_USE, 1, "step_in_pool (pool=?)"),
                 (sql_steps._END_STEP, 8, "INTEGER PRIMARY KEY (rowid=?)"),
                 (sql_runs._STEPS, 2, "step_by_run (run=?)"),
                 (sql_runs._CHECKS, 1, "check_result_by_step (step_id=?)"),
