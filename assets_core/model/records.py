@@ -175,7 +175,8 @@ class NotClaimed:
 class StepSucceeded:
     """Published (or published nothing: `receipts` is empty for a function that returned None); ready to be recorded.
 
-    `consumed` has for some of the partitions, by id, a fingerprint of the data versions that they were made from.
+    `consumed` has for some of the partitions, by id, a fingerprint of the data versions that they were made from, as they were on
+    record when the step was claimed. The store forgets it if another run was at work meanwhile: that may have replaced what the step read.
     `seconds` is what the step took by itself, None if nobody measured it.
     """
 

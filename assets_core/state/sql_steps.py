@@ -83,6 +83,12 @@ _END_STEP = """
 update step set status = ?3, ended_at = ?4, rows = ?5, message = ?6, traceback = ?7, seconds = ?8
 where id = ?1 and epoch = ?2 and status = 'running'
 returning asset_id, partitions, token, read_seq, code_id, deps_id, horizons"""
+# Whether nobody else can have published anything between the claim and now: then what the step read is what was on record.
+_IS_UNDISTURBED = """
+select not exists (select 1 from step other where other.status = 'running' and other.run <> step.run)
+   and not exists (select 1 from materialization m join step other on other.id = m.step_id
+                   where m.seq > step.read_seq and other.run <> step.run)
+from step where id = ?"""
 # An attempt that was already reported as failed stays in its place when it is reported again as the final one.
 _ADD_ATTEMPT = """
 insert into attempt (step_id, attempt, started_at, ended_at, message, traceback)
@@ -282,6 +288,7 @@ def record_outcomes(
 ) -> list[RecordAnswer]:
     """Write outcomes in order, one answer each. Raises StoreError for receipts that don't fit their step."""
     log = LogWriter(cursor, at)
+    undisturbed = _undisturbed(cursor, outcomes)  # before anything is ended here
     answers: list[RecordAnswer] = []
     # Successes that follow each other are ended at once: over a network it is the round trips that cost.
     for _, group in groupby(outcomes, lambda outcome: isinstance(outcome, StepSucceeded)):
@@ -297,13 +304,17 @@ def record_outcomes(
                 case _:
                     assert_never(outcome)
         if succeeded:
-            answers += _succeeded(cursor, log, succeeded, at)
+            answers += _succeeded(cursor, log, succeeded, at, undisturbed)
     log.finish()
     return answers
 
 
 def _succeeded(
-    cursor: Cursor, log: LogWriter, outcomes: Sequence[StepSucceeded], at: int
+    cursor: Cursor,
+    log: LogWriter,
+    outcomes: Sequence[StepSucceeded],
+    at: int,
+    undisturbed: set[int],
 ) -> Iterator[RecordedSuccess | Fenced]:
     steps = cursor.each(_END_STEP, [_end_of(outcome, at) for outcome in outcomes])
     ids = [() if step is None else ids_from_text(step[1]) for step in steps]
@@ -319,9 +330,23 @@ def _succeeded(
             continue
         step_id, receipts = outcome.step_id, outcome.receipts
         by_id = _receipts_by_id(step_id, some, receipts) if receipts else None
-        seqs, data_seqs = log.success(step_id, step, some, by_id, outcome.consumed)
+        consumed = outcome.consumed if step_id in undisturbed else {}
+        seqs, data_seqs = log.success(step_id, step, some, by_id, consumed)
         _add_checks(cursor, step_id, outcome.checks)
         yield RecordedSuccess(step_id, seqs, data_seqs)
+
+
+def _undisturbed(cursor: Cursor, outcomes: Sequence[StepOutcome]) -> set[int]:
+    """Steps that say what they were made from, and can be believed: no other run was at work meanwhile."""
+    asking = [
+        outcome.step_id
+        for outcome in outcomes
+        if isinstance(outcome, StepSucceeded) and outcome.consumed
+    ]
+    found = cursor.each(_IS_UNDISTURBED, [(step_id,) for step_id in asking])
+    return {
+        step_id for step_id, row in zip(asking, found, strict=True) if row is not None and row[0]
+    }
 
 
 def _end_of(outcome: StepSucceeded, at: int) -> Row:

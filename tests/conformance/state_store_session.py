@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from assets_core.model.io_manager import WriteReceipt
@@ -21,6 +22,8 @@ from assets_core.model.records import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from assets_core.state.store import StateStore
 
 NOW = datetime(2025, 3, 1, 6, 30, 0, 123456, tzinfo=UTC)
@@ -90,8 +93,14 @@ class Session:
     def try_again(self, step: ClaimedStep, *, slots: int = 0) -> ClaimedStep | NotClaimed:
         return self.store.reclaim(step.step_id, next(self._tokens), NOW, pool_slots=slots)
 
-    def succeed(self, step: ClaimedStep, *receipts: WriteReceipt) -> RecordedSuccess:
-        answer = self.store.record([StepSucceeded(step.step_id, step.epoch, receipts)], LATER)[0]
+    def succeed(
+        self,
+        step: ClaimedStep,
+        *receipts: WriteReceipt,
+        consumed: Mapping[int, str] = MappingProxyType({}),
+    ) -> RecordedSuccess:
+        outcome = StepSucceeded(step.step_id, step.epoch, receipts, consumed=consumed)
+        answer = self.store.record([outcome], LATER)[0]
         assert isinstance(answer, RecordedSuccess)
         return answer
 

@@ -104,6 +104,29 @@ class SharingSuite:
         answer = Session(store, "run-2").ask(1, knows=0, horizons=(wanted,))
         assert isinstance(answer, NotClaimed) == counts
 
+    def test_what_a_step_was_made_from_is_forgotten_if_another_run_was_at_work(
+        self, store: StateStore
+    ) -> None:
+        def consumed(partition: int) -> str | None:
+            return store.data_versions("orders", ORDERS.space, [partition])[partition].consumed
+
+        first = Session(store)
+        alone, before, beside = first.claim(1), first.claim(2), first.claim(3)
+        first.succeed(alone, receipt(1), consumed={1: "fingerprint"})
+        second = Session(store, "run-2")
+        step = second.claim(7, asset=TRENDS)
+        first.succeed(beside, receipt(3), consumed={3: "fingerprint"})
+        second.succeed(step, receipt(7))
+        first.succeed(before, receipt(2), consumed={2: "fingerprint"})
+        after = first.claim(4)
+        first.succeed(after, receipt(4), consumed={4: "fingerprint"})
+        assert [consumed(one) for one in (1, 2, 3, 4)] == [
+            "fingerprint",
+            None,
+            None,
+            "fingerprint",
+        ]
+
     def test_known_seqs_of_other_partitions_than_claimed_are_refused(
         self, store: StateStore
     ) -> None:

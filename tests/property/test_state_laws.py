@@ -102,10 +102,21 @@ class Model:
     failures: dict[tuple[str, int], int] = field(default_factory=dict)
     tokens: dict[tuple[str, int], str] = field(default_factory=dict)
     unknown: set[tuple[str, int]] = field(default_factory=set)
+    run_of: dict[tuple[str, int], str] = field(default_factory=dict)
+    """The run that made a partition last."""
+    last_seqs: dict[str, int] = field(default_factory=dict)
+    """What each run has on record last; a mark counts as of the run that made what is marked."""
 
     def succeed(
-        self, step: Step, receipts: dict[int, WriteReceipt], consumed: Mapping[int, str]
+        self,
+        step: Step,
+        receipts: dict[int, WriteReceipt],
+        consumed: Mapping[int, str],
+        *,
+        disturbed: bool,
     ) -> list[tuple[int, int]]:
+        if disturbed:
+            consumed = {}
         written = []
         horizons = step.horizons or (SETTLED,) * len(step.ids)
         for partition_id, horizon in zip(step.ids, horizons, strict=True):
@@ -138,6 +149,8 @@ class Model:
             )
             if receipt is not None:
                 self.tokens[place] = step.token
+            self.last_seqs[step.run_id] = self.seq
+            self.run_of[place] = step.run_id
             written.append((self.seq, data_seq))
         return written
 
@@ -145,6 +158,7 @@ class Model:
         for partition_id in step.ids:
             self.seq += 1
             self.failures[step.asset, partition_id] = self.seq
+            self.last_seqs[step.run_id] = self.seq
             if unknown:
                 self.unknown.add((step.asset, partition_id))
 
@@ -350,6 +364,7 @@ class History:
 
     def record(self) -> None:
         running = [step_id for step_id, step in self.steps.items() if step.running]
+        undisturbed = self.undisturbed()
         outcomes: list[StepOutcome] = []
         expected: list[RecordAnswer] = []
         for _ in range(self.random.choice((1, 1, 2, 4))):
@@ -364,7 +379,7 @@ class History:
             outcome = self.outcome(step_id, epoch)
             outcomes.append(outcome)
             if step.running and step.epochs[-1] == epoch:
-                expected.append(self.apply(step, outcome))
+                expected.append(self.apply(step, outcome, disturbed=step_id not in undisturbed))
             else:
                 expected.append(Fenced(step_id))
         assert self.store.record(outcomes, self.now()) == expected
@@ -389,14 +404,28 @@ class History:
                     step_id, epoch, "no", "", final=how == "give up", unknown=unknown
                 )
 
-    def apply(self, step: Step, outcome: StepOutcome) -> RecordAnswer:
+    def undisturbed(self) -> set[int]:
+        """Steps during which no other run has worked on anything."""
+        return {
+            step_id
+            for step_id, step in self.steps.items()
+            if not any(
+                other.running and other.run_id != step.run_id for other in self.steps.values()
+            )
+            and not any(
+                seq > step.read_seq
+                for run, seq in self.model.last_seqs.items()
+                if run != step.run_id
+            )
+        }
+
+    def apply(self, step: Step, outcome: StepOutcome, *, disturbed: bool) -> RecordAnswer:
         match outcome:
             case StepSucceeded():
                 step.running = False
                 receipts = {one.partition_id: one for one in outcome.receipts}
-                seqs, data_seqs = zip(
-                    *self.model.succeed(step, receipts, outcome.consumed), strict=True
-                )
+                written = self.model.succeed(step, receipts, outcome.consumed, disturbed=disturbed)
+                seqs, data_seqs = zip(*written, strict=True)
                 return RecordedSuccess(outcome.step_id, seqs, data_seqs)
             case AttemptFailed():
                 step.attempt_failed = True
@@ -426,6 +455,7 @@ class History:
             success = self.model.successes[asset, partition_id]
             success.seq, success.read_seq = self.model.seq, read_seq
             success.code_id, success.deps_id = version_ids.code_id, version_ids.deps_id
+            self.model.last_seqs[self.model.run_of[asset, partition_id]] = self.model.seq
 
     def restart(self) -> None:
         asset = self.random.choice(ASSETS)
