@@ -22,10 +22,11 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, assert_never
 
-from assets_core.execution.attempts import Attempt, order_for
+from assets_core.execution.attempts import Attempt, Readable, order_for
 from assets_core.execution.committer import Done, publish_group
 from assets_core.execution.executors import Failed, InProcessExecutor, StepEnd, failed
 from assets_core.execution.facts import version_parts, versions_of
+from assets_core.execution.rejects import discard_attempt
 from assets_core.execution.reporting import RunReport
 from assets_core.execution.run_state import Finish, Offer, Retry, RunState, Settle, Wait
 from assets_core.execution.slices import ids_of
@@ -327,9 +328,10 @@ class _Flight:
                 order = order_for(
                     attempt,
                     self._resolved.parameters[attempt.asset],
-                    self._facts,
-                    self._state,
-                    self._request.run_id,
+                    self._resolved.assets[attempt.asset].contract,
+                    Readable(self._facts, self._state.edges(attempt.asset), self._state.readable),
+                    run_id=self._request.run_id,
+                    now=self._effects.clock(),
                 )
             except PartitaError as error:
                 self._take([StepEnd(attempt.step_id, failed(error), 0.0)])
@@ -392,8 +394,7 @@ class _Flight:
         )
 
     def _discard_stage(self, attempt: Attempt) -> None:
-        target = self._resolved.outline.target(attempt.asset)
-        self._managers[attempt.asset].discard_leftovers(attempt.token, target)
+        discard_attempt(self._resolved.outline, attempt.asset, attempt.token)
 
     def _cancelled(self, attempt: Attempt) -> StepSkipped:
         return StepSkipped(

@@ -174,4 +174,7 @@ def _carry_out(project: Project, printer: Printer, asset: str) -> None:
             printer.note(recovered_line(crashed.id))
         outline = project.outline
         outline.manager(asset).remove(outline.target(asset))
+        rejected = outline.rejected.get(asset)
+        if rejected is not None:
+            outline.manager(asset).remove(rejected)
         project.store.restart(asset, datetime.now(UTC))
