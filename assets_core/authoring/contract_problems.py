@@ -16,14 +16,22 @@ if TYPE_CHECKING:
 
 
 def contract_problems(
-    asset: Asset, upstream: Collection[str], known: Collection[str]
+    asset: Asset, upstream: Collection[str], known: Collection[str], checks: Collection[str]
 ) -> Iterator[DefinitionError]:
-    """Everything that is wrong with the contract of `asset`, which reads or follows the assets of `upstream`, in a project of `known`."""
+    """Everything that is wrong with the contract of `asset`, which reads or follows the assets of `upstream`, in a project of `known`.
+
+    `checks` are the names of its other checks: outcomes are recorded by name.
+    """
     contract = asset.contract
     if contract is None:
         return
     subject = f"asset {asset.key!r}"
     for rule in contract.rules:
+        if rule.name in checks:
+            yield DefinitionError(
+                f"{subject}: a rule of its contract and a check are both called {rule.name!r}",
+                hint='rename the check: @asset_check(…, name="…")',
+            )
         if not isinstance(rule, ForeignKey) or rule.asset in upstream:
             continue
         if rule.asset not in known:

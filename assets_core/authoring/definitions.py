@@ -367,7 +367,8 @@ class _Resolver:
 
     def _judge_contracts(self, upstream: Mapping[str, Sequence[str]]) -> None:
         for asset in self._assets.values():
-            for problem in contract_problems(asset, upstream[asset.key], self._assets):
+            checks = {one.name for one in self._checks if one.asset == asset.key}
+            for problem in contract_problems(asset, upstream[asset.key], self._assets, checks):
                 self._problems.note(problem, asset.function)
             manager = self._io_managers.get(asset.io_manager)
             if asset.contract is None or not asset.contract.rejects or asset.key in self._flawed:
