@@ -320,14 +320,19 @@ class _Answers:
         found = self._found(rule, slot)
         rows = self.frame.rows
         one = rows.slices[slot]
-        where = f"{one.key}: " if len(rows.slices) > 1 else ""
+        where = f"{one.key}: " if one.key else ""
         return CheckOutcome(
             check=rule.name,
             asset=rows.asset,
             blocking=contract.stops(rule) or (found.whole and contract.rejects),
             passed=not found.broken,
             message=f"{where}{found.told}" if found.broken else "",
-            metadata={"rule": rule.text(), "rows": found.rows, "violations": found.broken},
+            metadata={
+                "partition": one.key or None,
+                "rule": rule.text(),
+                "rows": found.rows,
+                "violations": found.broken,
+            },
             partition_id=one.id,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cli.render.checks import check_record
 from cli.render.report import Report
 from cli.render.statuses import instant_text
 from cli.render.text import Span, Style, Table, Verbatim, counted, join_some, line, seconds_text
@@ -97,7 +98,7 @@ def run_details(
             **record,
             "steps": records,
             "retried": [_attempt_record(name, attempt) for name, attempt in attempts],
-            "checks": [_check_record(check) for check in checks],
+            "checks": [check_record(check) for check in checks],
         },
         records=records,
         blocks=_details_blocks(run, groups, attempts, checks, alive=alive),
@@ -226,17 +227,6 @@ def _attempt_record(name: str, attempt: AttemptRecord) -> dict[str, object]:
         "started_at": instant_text(attempt.started_at),
         "ended_at": instant_text(attempt.ended_at),
         "message": attempt.message,
-    }
-
-
-def _check_record(check: CheckOutcome) -> dict[str, object]:
-    return {
-        "asset": check.asset,
-        "check": check.check,
-        "blocking": check.blocking,
-        "passed": check.passed,
-        "message": check.message,
-        "metadata": dict(check.metadata),
     }
 
 
