@@ -16,7 +16,7 @@ def command(settings: Settings, asset: str) -> int:
 
     from cli.commands.conditions import statuses_of  # noqa: PLC0415
     from cli.commands.manifest_graph import graph_of  # noqa: PLC0415
-    from cli.render.checks import check_record, failures  # noqa: PLC0415
+    from cli.render.checks import check_record, failed_lines  # noqa: PLC0415
     from cli.render.listing import show_report  # noqa: PLC0415
     from cli.render.statuses import state_blocks, status_as_json  # noqa: PLC0415
 
@@ -34,7 +34,7 @@ def command(settings: Settings, asset: str) -> int:
             definition,
             graph.downstream(asset),
             {**status_as_json(status), "failed_checks": [check_record(one) for one in failed]},
-            [*state_blocks(status, unicode=printer.unicode), *failures(failed)],
+            [*state_blocks(status, unicode=printer.unicode), *failed_lines(failed)],
         )
     )
     return 0

@@ -291,8 +291,10 @@ def _rules(contract: Contract | None) -> Iterator[ManifestCheck]:
     if contract is None:
         return
     for rule in contract.rules:
-        policy = "" if contract.stops(rule) else f" ({contract.on_violation})"
-        yield ManifestCheck(rule.name, contract.stops(rule), f"{rule.text()}{policy}")
+        told = [rule.text().removeprefix(rule.name).removeprefix(": ")]
+        if not contract.stops(rule):
+            told.append(f"on violation: {contract.on_violation}")
+        yield ManifestCheck(rule.name, contract.stops(rule), "; ".join(filter(None, told)))
 
 
 def _rejected_place(outline: Outline, location: Location, asset: str) -> str:

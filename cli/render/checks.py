@@ -71,14 +71,14 @@ def checked_report(found: Sequence[Rechecked]) -> Report:
     if rows:
         headers = ("ASSET", "CHECK", "PASSED", "FAILED")
         blocks.append(Table(headers, tuple(rows), right=frozenset({2, 3})))
-    blocks += failures(failed)
+    blocks += failed_lines(failed)
     total = sum(one.partitions for one in found)
     told = f"{counted(total, 'partition')} of {counted(len(found), 'asset')} looked at"
     blocks.append(line(told if found else "no asset here has a contract or a check"))
     return Report("check", data, records, blocks, columns=COLUMNS)
 
 
-def failures(checks: Iterable[CheckOutcome]) -> Iterator[Block]:
+def failed_lines(checks: Iterable[CheckOutcome]) -> Iterator[Block]:
     """Failed checks, the first few one by one."""
     listed = list(checks)
     for check in listed[:_TOLD]:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cli.render.checks import check_record
+from cli.render.checks import check_record, failed_lines
 from cli.render.plans import COLUMNS as PLAN_COLUMNS
 from cli.render.plans import plan_blocks, to_do_records
 from cli.render.printer import is_interactive
@@ -296,11 +296,7 @@ def _outcome_blocks(
         blocks.append(
             Table(("ASSET", "PARTITIONS", "ROWS", "DATA"), tuple(rows), right=frozenset({2}))
         )
-    for check in summary.failed_checks:
-        found = f": {check.message}" if check.message else ""
-        blocks.append(
-            line(Span("check failed: ", Style.RED), f"{check.asset}:{check.check}{found}")
-        )
+    blocks += failed_lines(summary.failed_checks)
     style = Style.GREEN if summary.status.value == "succeeded" else Style.RED
     total = ", ".join(
         f"{count:,} {status.value.replace('_', ' ')}" for status, count in summary.counts.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cli.render.checks import check_record
+from cli.render.checks import check_record, failed_lines
 from cli.render.report import Report
 from cli.render.statuses import instant_text
 from cli.render.text import Span, Style, Table, Verbatim, counted, join_some, line, seconds_text
@@ -179,11 +179,8 @@ def _shortened(expression: str) -> str:
 
 
 def _check_blocks(checks: Sequence[CheckOutcome]) -> Iterator[Block]:
-    """Failed checks one by one, passed ones as a number: 365 good days are no news."""
-    for check in checks:
-        if not check.passed:
-            found = f": {check.message}" if check.message else ""
-            yield line(Span("check failed: ", Style.RED), f"{check.asset}:{check.check}{found}")
+    """Failed checks, the first few one by one, passed ones as a number: 365 good days are no news."""
+    yield from failed_lines(check for check in checks if not check.passed)
     passed = sum(check.passed for check in checks)
     if passed:
         yield line(Span(f"{counted(passed, 'check')} passed", Style.GREEN))
