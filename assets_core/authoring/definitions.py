@@ -183,7 +183,7 @@ class _Resolver:
         }
         targets = {key: target_of(asset) for key, asset in self._assets.items()}
         rejected = {
-            key: rejected_target(asset)
+            key: rejected_target(targets[key])
             for key, asset in self._assets.items()
             if asset.contract is not None and asset.contract.rejects
         }
@@ -373,7 +373,11 @@ class _Resolver:
             manager = self._io_managers.get(asset.io_manager)
             if asset.contract is None or not asset.contract.rejects or asset.key in self._flawed:
                 continue
-            reason = manager.supports(rejected_target(asset)) if manager is not None else None
+            reason = (
+                manager.supports(rejected_target(target_of(asset)))
+                if manager is not None
+                else None
+            )
             if reason is not None:
                 self._problems.note(
                     DefinitionError(

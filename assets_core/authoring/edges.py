@@ -130,14 +130,14 @@ def target_of(asset: Asset) -> Target:
     )
 
 
-def rejected_target(asset: Asset) -> Target:
-    """The destination of rows that the asset's contract keeps out: its partitions are the asset's, each replaced as a whole.
+def rejected_target(target: Target) -> Target:
+    """The destination of rows that a contract keeps out of `target`: its partitions are the asset's, each replaced as a whole.
 
-    Rows of `Append` may lie anywhere in time and belong to the partition that loaded them, in quarantine as well.
+    Rows of `Append` may lie anywhere in time and belong to the partition that loaded them, beside it as well.
     """
-    target = target_of(asset)
-    by = None if isinstance(asset.write, Append) else target.partition_by
-    return replace(target, asset=f"{asset.key}{REJECTED_SUFFIX}", write=Replace(), partition_by=by)
+    by = None if isinstance(target.write, Append) else target.partition_by
+    name = f"{target.asset}{REJECTED_SUFFIX}"
+    return replace(target, asset=name, write=Replace(), partition_by=by)
 
 
 def deps_version(

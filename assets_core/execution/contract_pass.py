@@ -31,7 +31,7 @@ from assets_core.model.contract_rules import (
     RowModel,
     RowRule,
 )
-from assets_core.model.errors import DataError
+from assets_core.model.errors import DataError, InternalError
 from assets_core.model.sql_names import quoted
 from partitions.errors import nearest
 
@@ -124,6 +124,12 @@ class ContractJudge:
             raise
         except Exception as error:
             raise self._blame(frame, keys, error) from error
+        # A stream that a plan reads twice is silently empty in some versions of DuckDB, and no rows break no rule.
+        judged = sum(row[1] for row in found)
+        if judged != frame.rows_fed:
+            raise InternalError(
+                f"{frame.rows.asset}: DuckDB judged {judged} of {frame.rows_fed} rows"
+            )
         return {row[0]: row[1:] for row in found}
 
     def _offenders(
@@ -210,6 +216,7 @@ class _Frame:
         self.rows = rows
         self.schema = schema
         self.rules = rules
+        self.rows_fed = 0
         named = {column for rule in rules for column in rule.columns}
         if any(isinstance(rule, RowRule) for rule in rules):
             named |= {field.name for field in schema if not pa.types.is_decimal256(field.type)}
@@ -232,6 +239,7 @@ class _Frame:
             for batch in stream:
                 yield self._as_fed(batch, slot, row)
                 row += batch.num_rows
+        self.rows_fed = row
 
     def _as_fed(self, batch: pa.RecordBatch, slot: int, row: int) -> pa.RecordBatch:
         import numpy as np  # noqa: PLC0415 - heavy

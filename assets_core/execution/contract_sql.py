@@ -152,7 +152,10 @@ def _add(statement: _Statement, rule: SqlRule, position: int, floats: frozenset[
             condition = " or ".join(f"{name} is null" for name in names)
         case Unique():
             whole = " and ".join(f"{name} is not null" for name in names)
-            condition = f"{whole} and count(*) over (partition by {', '.join([SLOT, *names])}) > 1"
+            # Without an order DuckDB 1.5 makes a join of the stream with itself of this, and finds it empty the second time.
+            over = f"partition by {', '.join([SLOT, *names])} order by {ROW}"
+            frame = "rows between unbounded preceding and unbounded following"
+            condition = f"{whole} and count(*) over ({over} {frame}) > 1"
         case AcceptedValues(values=values):
             statement.values += values
             condition = f"{names[0]} not in ({', '.join('?' * len(values))})"

@@ -111,10 +111,15 @@ def _as_rule(given: object) -> Rule:
         return given
     if isinstance(given, type) and hasattr(given, "model_validate"):
         return RowModel(given)
-    kind = given if isinstance(given, type) else type(given)
-    if hasattr(given, "validate") and any(
-        base.__module__.partition(".")[0] == "pandera" for base in kind.__mro__
-    ):
+    modules = [
+        base.__module__ for base in (given if isinstance(given, type) else type(given)).__mro__
+    ]
+    if hasattr(given, "validate") and any(one.partition(".")[0] == "pandera" for one in modules):
+        if any("polars" in one or "pyspark" in one for one in modules):
+            raise DefinitionError(
+                f"a contract holds {shown(given)}, which is not for pandas frames",
+                hint="take the schema from pandera.pandas",
+            )
         return FrameSchema(given)
     if isinstance(given, type) and issubclass(given, RULES):
         raise DefinitionError(

@@ -162,7 +162,8 @@ def _is_agreed(printer: Printer, found: Restart) -> bool:
 
 def _carry_out(project: Project, printer: Printer, asset: str) -> None:
     """Rows first, then the state: cut off in between, the rows count as lost, and the same command does the rest."""
-    from assets_core.execution.recovery import recover  # noqa: PLC0415 - loads numpy
+    from assets_core.authoring.edges import rejected_target  # noqa: PLC0415 - loads numpy
+    from assets_core.execution.recovery import recover  # noqa: PLC0415 - same
     from cli.project.location import make_state_folder  # noqa: PLC0415
     from cli.render.runs import recovered_line  # noqa: PLC0415
 
@@ -174,7 +175,8 @@ def _carry_out(project: Project, printer: Printer, asset: str) -> None:
             printer.note(recovered_line(crashed.id))
         outline = project.outline
         outline.manager(asset).remove(outline.target(asset))
-        rejected = outline.rejected.get(asset)
-        if rejected is not None:
+        # Also where the contract has stopped to quarantine: what it kept out before is still there.
+        rejected = rejected_target(outline.target(asset))
+        if rejected.asset.casefold() not in {key.casefold() for key in outline.graph.specs}:
             outline.manager(asset).remove(rejected)
         project.store.restart(asset, datetime.now(UTC))

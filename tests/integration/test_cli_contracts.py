@@ -78,6 +78,8 @@ def test_rows_that_break_a_rule_go_beside_and_a_rerun_replaces_them(shop: Shop) 
     assert rows(shop, beside) == []
     assert rows(shop, "select count(*) from orders") == [(9,)]
     assert "checks failed" not in shop.run("status").out
+    # Also if the contract has stopped to quarantine.
+    shop.edit("assets.py", '"quarantine"', '"warn"')
     shop.run("state", "restart", "orders", "--yes")
     tables = "select table_name from duckdb_tables() where table_name like 'orders%'"
     assert rows(shop, tables) == []

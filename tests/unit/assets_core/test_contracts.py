@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pandera.pandas as pandera
 import pyarrow as pa
 import pytest
 from pydantic import BaseModel
@@ -127,6 +128,15 @@ def test_names_that_a_contract_needs_are_its_own() -> None:
     assert Definitions(assets=[orders(NotNull("id")), mine], io_managers=manager).resolve()
     with pytest.raises(DefinitionsError, match="are both called 'row_count'"):
         Definitions(assets=[orders(RowCount(1)), counted], io_managers=manager).resolve()
+
+
+def test_schemas_of_pandera_are_rules_if_they_are_for_pandas() -> None:
+    class Priced(pandera.DataFrameModel):
+        price: float
+
+    assert Contract(Priced).rules[0].name == "schema(Priced)"
+    schema = pandera.DataFrameSchema({"price": pandera.Column(float)}, name="prices")
+    assert Contract([schema]).rules[0].name == "schema(prices)"
 
 
 class Strict(BaseModel):
