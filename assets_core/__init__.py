@@ -23,9 +23,22 @@ if TYPE_CHECKING:
         load_assets,
     )
     from assets_core.authoring.definitions import Definitions, DefinitionsError
+    from assets_core.authoring.sql_checks import sql_check
     from assets_core.execution.materialize import materialize
     from assets_core.model.checks import CheckResult
     from assets_core.model.context import AssetContext
+    from assets_core.model.contract_rules import (
+        AcceptedValues,
+        ForeignKey,
+        FreshColumn,
+        InRange,
+        Matches,
+        NotNull,
+        RowCount,
+        RowRule,
+        Unique,
+    )
+    from assets_core.model.contracts import Contract
     from assets_core.model.errors import (
         DataError,
         DefinitionError,
@@ -40,33 +53,44 @@ if TYPE_CHECKING:
     from assets_core.model.specs import Append, Input, Merge, Replace, RetryPolicy
 
 __all__ = [
+    "AcceptedValues",
     "Append",
     "Asset",
     "AssetCheck",
     "AssetContext",
     "CheckResult",
+    "Contract",
     "DataError",
     "DefinitionError",
     "Definitions",
     "DefinitionsError",
+    "ForeignKey",
+    "FreshColumn",
     "HiddenPackageError",
     "IOManagerError",
+    "InRange",
     "Input",
     "InternalError",
+    "Matches",
     "Merge",
+    "NotNull",
     "Output",
     "PartitaError",
     "ProjectError",
     "Replace",
     "RetryPolicy",
+    "RowCount",
+    "RowRule",
     "SelectionError",
     "Skip",
     "StoreError",
+    "Unique",
     "UserCodeError",
     "asset",
     "asset_check",
     "load_assets",
     "materialize",
+    "sql_check",
 ]
 
 _HOMES = {
@@ -79,10 +103,23 @@ _HOMES = {
         "asset_check",
         "load_assets",
     ),
+    "authoring.sql_checks": ("sql_check",),
     "authoring.definitions": ("Definitions", "DefinitionsError"),
     "execution.materialize": ("materialize",),
     "model.checks": ("CheckResult",),
     "model.context": ("AssetContext",),
+    "model.contract_rules": (
+        "AcceptedValues",
+        "ForeignKey",
+        "FreshColumn",
+        "InRange",
+        "Matches",
+        "NotNull",
+        "RowCount",
+        "RowRule",
+        "Unique",
+    ),
+    "model.contracts": ("Contract",),
     "model.errors": (
         "DataError",
         "DefinitionError",

@@ -32,6 +32,7 @@ PLACES: Final = {
     "publish.duckdb.closed": "the database file was closed; the note about it was not written",
     "publish.parquet.rename": "a partition's complete file waits beside its place",
     "publish.parquet.renamed": "the file is in its place; the folder was not synced",
+    "publish.rejected": "rows that contracts keep out are visible, the others are not",
     "run.claimed": "steps were claimed",
     "run.staged": "a step's function returned and its rows were judged",
     "run.published": "a group of steps is visible at its destination, and not recorded",

@@ -30,6 +30,7 @@ COMMANDS: Final = {
         "mark_current",
         "Accept existing partitions as made by the code and inputs of now.",
     ),
+    "check": ("check", "Hold published rows against contracts and checks."),
     "status": ("status", "Show how fresh each asset is."),
     "explain": ("explain", "Explain why a partition is stale, or what an error code means."),
     "lineage": ("lineage", "Draw what reads what."),
@@ -44,7 +45,7 @@ COMMANDS: Final = {
 }
 """Command → its module in `cli.commands`, and its one-line help; in the order of `--help`."""
 
-RUNNING: Final = frozenset({"materialize", "backfill"})
+RUNNING: Final = frozenset({"materialize", "backfill", "check"})
 """Commands in which user code runs."""
 
 

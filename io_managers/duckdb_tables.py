@@ -22,7 +22,7 @@ from io_managers.refusals import append_needs_partitions, first_line, reading_fr
 from io_managers.workbench import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
@@ -140,6 +140,14 @@ class DuckDBIOManager:
 
         with reading_from(self._stage):
             return stream_from(self._stage, staged_rows(staged).visible().to_reader())
+
+    def read_staged_slices(self, staged: Staged) -> Iterator[pa.RecordBatchReader]:
+        """The staged rows of each partition, any number of times."""
+        from io_managers.staging import staged_rows  # noqa: PLC0415 - see the module's first lines
+
+        with reading_from(self._stage):
+            for stream in staged_rows(staged).readers():
+                yield stream_from(self._stage, stream)
 
     def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:
         """All in one transaction; if DuckDB refuses that, each in one of its own."""

@@ -22,7 +22,7 @@ from io_managers.staging import StagedRows, staged_rows, take_in
 from io_managers.workbench import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
@@ -99,6 +99,10 @@ class MemoryIOManager:
     def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
         """The staged rows, any number of times."""
         return staged_rows(staged).visible().to_reader()
+
+    def read_staged_slices(self, staged: Staged) -> Iterator[pa.RecordBatchReader]:
+        """The staged rows of each partition, any number of times."""
+        return staged_rows(staged).readers()
 
     def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:
         """Publish each alone: there is nothing to win by a group."""

@@ -20,7 +20,7 @@ from io_managers.refusals import append_needs_partitions, first_line, reading_fr
 from io_managers.workbench import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
@@ -127,6 +127,22 @@ class ParquetIOManager:
                 return stream_from(self._stage, files.rows.visible().to_reader())
         batches = batches_of(files.paths, files.schema)
         return pa.RecordBatchReader.from_batches(files.schema, batches)
+
+    def read_staged_slices(self, staged: Staged) -> Iterator[pa.RecordBatchReader]:
+        """The staged rows of each partition, any number of times."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        from io_managers.parquet_rows import batches_of  # noqa: PLC0415 - see the module's first lines
+        from io_managers.parquet_writes import staged_files  # noqa: PLC0415 - same
+
+        files = staged_files(staged)
+        if files.rows is not None:
+            with reading_from(self._stage):
+                for stream in files.rows.readers():
+                    yield stream_from(self._stage, stream)
+        for path in files.paths:
+            batches = batches_of((path,), files.schema)
+            yield pa.RecordBatchReader.from_batches(files.schema, batches)
 
     def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:
         """Each by itself, as renames are; folders that are new are synced once for all."""

@@ -86,6 +86,13 @@ class StagedRows:
         batches = self.open().to_batches(max_chunksize=BATCH_ROWS)
         yield from by_slot(batches, len(self.facts))
 
+    def readers(self) -> Iterator[pa.RecordBatchReader]:
+        """The rows of each slice, in the request's order, as streams."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        for batches in self.by_slice():
+            yield pa.RecordBatchReader.from_batches(self.schema, batches)
+
 
 def take_in(
     bench: Workbench,

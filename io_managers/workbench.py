@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assets_core.model.sql_names import quoted, quoted_text
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,24 +28,6 @@ SPILL_BYTES = 64 * 2**20
 
 BATCH_ROWS = 122_880
 """DuckDB's row group: rows move in pieces of at most this many."""
-
-
-def quoted(name: str) -> str:
-    """A name as an SQL identifier: the only way that names come into SQL here. Every name is quoted: any may be a keyword.
-
-    >>> quoted('at'), quoted('a"b')
-    ('"at"', '"a""b"')
-    """
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quoted_text(text: str) -> str:
-    """Text as an SQL literal, for the statements that take no bound parameter (ATTACH, SET).
-
-    >>> quoted_text("it's")
-    "'it''s'"
-    """
-    return "'" + text.replace("'", "''") + "'"
 
 
 class Workbench:
@@ -149,3 +133,17 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+__all__ = [
+    "BATCH_ROWS",
+    "SPILL_BYTES",
+    "Workbench",
+    "is_scratch_of_the_dead",
+    "is_scratch_of_the_living",
+    "quoted",
+    "quoted_text",
+    "scratch_folder",
+    "scratch_prefix",
+    "sweep_scratch",
+]

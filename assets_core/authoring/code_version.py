@@ -94,6 +94,11 @@ def code_fingerprint(
     for name, option in options.items():
         if option is not None:
             walk.link(root, name, [walk.text(name, "option", str(option))])
+    if asset.contract is not None and asset.contract.rejects:
+        # Only then does it decide which rows the asset has.
+        walk.link(root, "contract", [walk.text("contract", "option", asset.contract.text())])
+        for model in asset.contract.models:
+            walk.link(root, "contract", walk.value(model, "contract"))
     for package in depends:
         walk.link(root, "package", [walk.text(package.name, "package", package.text())])
     if config:

@@ -19,6 +19,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, Generic, overload
 
 from assets_core.authoring.amounts import as_bytes
+from assets_core.model.contracts import Contract
 from assets_core.model.errors import DefinitionError
 from assets_core.model.specs import Append, HasKey, Input, Merge, Replace, RetryPolicy
 
@@ -95,6 +96,7 @@ class Asset(Generic[P, R_co]):
     inputs: Mapping[str, Input] = field(default_factory=dict)
     deps: tuple[Input, ...] = ()
     write: WriteMode = _REPLACE
+    contract: Contract | None = None
     partition_by: PartitionBy | None = None
     io_manager: str = "default"
     retry: RetryPolicy = _ONE_ATTEMPT
@@ -169,6 +171,7 @@ def asset(
     owners: Iterable[str] = (),
     description: str | None = None,
     write: WriteMode = _REPLACE,
+    contract: object = None,
     partition_by: str | Mapping[str, str] | None = None,
     io_manager: str = "default",
     retry: RetryPolicy = _ONE_ATTEMPT,
@@ -199,6 +202,7 @@ def asset(
     owners: Iterable[str] = (),
     description: str | None = None,
     write: WriteMode = _REPLACE,
+    contract: object = None,
     partition_by: str | Mapping[str, str] | None = None,
     io_manager: str = "default",
     retry: RetryPolicy = _ONE_ATTEMPT,
@@ -228,6 +232,7 @@ def asset(
     owners: Iterable[str] = (),
     description: str | None = None,
     write: WriteMode = _REPLACE,
+    contract: object = None,
     partition_by: str | Mapping[str, str] | None = None,
     io_manager: str = "default",
     retry: RetryPolicy = _ONE_ATTEMPT,
@@ -256,6 +261,8 @@ def asset(
         owners: see `group`.
         description: the function's docstring if None.
         write: `Replace()`, `Append()` or `Merge(keys=…)`.
+        contract: rules that its rows must keep before anybody sees them: a list of rules such as `NotNull("id")`, or `Contract(rules,
+            on_violation="fail" | "quarantine" | "warn")`. A pydantic model or a pandera schema is a rule too.
         partition_by: the column that tells the partitions apart; for several dimensions {dimension: column}.
         io_manager: the name of one of `Definitions(io_managers=…)`.
         retry: how often a failing call is tried.
@@ -299,6 +306,7 @@ def asset(
             },
             deps=tuple(_as_input(key, upstream) for upstream in _sequence(key, "deps", deps)),
             write=_as_write_mode(key, write),
+            contract=_as_contract(key, contract),
             partition_by=_as_partition_by(key, partition_by),
             io_manager=io_manager,
             retry=retry,
@@ -497,6 +505,15 @@ def _as_write_mode(key: str, write: object) -> WriteMode:
         f"asset {key!r} has write={_shown(write)}",
         hint='write Replace(), Append() or Merge(keys=["id"])',
     )
+
+
+def _as_contract(key: str, contract: object) -> Contract | None:
+    if contract is None or isinstance(contract, Contract):
+        return contract
+    try:
+        return Contract(contract)
+    except DefinitionError as error:
+        raise DefinitionError(f"asset {key!r}: {error.message}", hint=error.hint) from None
 
 
 def _as_partition_by(key: str, partition_by: object) -> PartitionBy | None:

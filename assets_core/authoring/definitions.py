@@ -13,17 +13,20 @@ from typing import TYPE_CHECKING, Final
 from assets_core.authoring.binding import (
     ConfigParameter,
     InputParameter,
+    LoadAs,
     Parameter,
     bind_parameters,
     parameter_name,
 )
 from assets_core.authoring.code_version import CodeFingerprint, code_fingerprint
+from assets_core.authoring.contract_problems import contract_problems
 from assets_core.authoring.decorators import Asset, AssetCheck
 from assets_core.authoring.edges import (
     deps_version,
     edge_mapping,
     ordered_partition_by,
     partitions_of,
+    rejected_target,
     target_of,
 )
 from assets_core.authoring.graph import (
@@ -38,13 +41,14 @@ from assets_core.authoring.packages import Packages
 from assets_core.authoring.problems import DefinitionsError, Problems, defined_in, kind_of
 from assets_core.authoring.rules import definition_problems, is_partitions, name_problem
 from assets_core.authoring.sources import SourceFiles
+from assets_core.authoring.sql_checks import FailingRows
 from assets_core.model.errors import DefinitionError
 from assets_core.model.specs import AssetSpec, Dependency, Input
 from partitions.definitions import SINGLE
 from partitions.mappings import choose_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -165,6 +169,7 @@ class _Resolver:
             self._problems.note(cycle_error(cycle), self._assets[cycle[0]].function)
         self._judge_io_managers()
         self._judge_pools()
+        self._judge_contracts(upstream)
         checks = self._resolve_checks()
         config = self._resolve_config(parameters)
         self._problems.raise_any()
@@ -177,9 +182,14 @@ class _Resolver:
             for key, asset in self._assets.items()
         }
         targets = {key: target_of(asset) for key, asset in self._assets.items()}
+        rejected = {
+            key: rejected_target(targets[key])
+            for key, asset in self._assets.items()
+            if asset.contract is not None and asset.contract.rejects
+        }
         return Resolved(
             outline=Outline(
-                AssetGraph(specs), targets, self._io_managers, dict(self._given.pools)
+                AssetGraph(specs), targets, self._io_managers, dict(self._given.pools), rejected
             ),
             assets=self._assets,
             parameters=parameters,
@@ -355,6 +365,27 @@ class _Resolver:
                     asset.function,
                 )
 
+    def _judge_contracts(self, upstream: Mapping[str, Sequence[str]]) -> None:
+        for asset in self._assets.values():
+            checks = {one.name for one in self._checks if one.asset == asset.key}
+            for problem in contract_problems(asset, upstream[asset.key], self._assets, checks):
+                self._problems.note(problem, asset.function)
+            manager = self._io_managers.get(asset.io_manager)
+            if asset.contract is None or not asset.contract.rejects or asset.key in self._flawed:
+                continue
+            reason = (
+                manager.supports(rejected_target(target_of(asset)))
+                if manager is not None
+                else None
+            )
+            if reason is not None:
+                self._problems.note(
+                    DefinitionError(
+                        f"rows rejected by asset {asset.key!r} can't be stored by the IO manager {asset.io_manager!r}: {reason}"
+                    ),
+                    asset.function,
+                )
+
     def _unknown_io_manager(self, asset: Asset) -> DefinitionError:
         name = asset.io_manager
         add = f"Definitions(io_managers={{{name!r}: …}})"
@@ -397,6 +428,12 @@ class _Resolver:
         return {key: tuple(checks.values()) for key, checks in found.items()}
 
     def _bind_check(self, check: AssetCheck, subject: str) -> tuple[Parameter, ...]:
+        if isinstance(check.function, FailingRows):
+            return (
+                InputParameter(
+                    FailingRows.PARAMETER, check.asset, LoadAs.TABLE, per_partition=False
+                ),
+            )
         bound = bind_parameters(
             check.function,
             subject=subject,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from assets_core.authoring.problems import kind_of
 from assets_core.authoring.rules import dimensions, time_kind
+from assets_core.model.contracts import REJECTED_SUFFIX
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import Target
 from assets_core.model.records import VersionPart
+from assets_core.model.specs import Append, Replace
 from partitions.axes import dimensions_of
 from partitions.definitions import SINGLE, StaticPartitions
 from partitions.keyed_mappings import All, Identity, PartitionMapping
@@ -125,6 +128,16 @@ def target_of(asset: Asset) -> Target:
         partition_by=ordered_partition_by(asset),
         time_kind=None if kind is None else kind.value,
     )
+
+
+def rejected_target(target: Target) -> Target:
+    """The destination of rows that a contract keeps out of `target`: its partitions are the asset's, each replaced as a whole.
+
+    Rows of `Append` may lie anywhere in time and belong to the partition that loaded them, beside it as well.
+    """
+    by = None if isinstance(target.write, Append) else target.partition_by
+    name = f"{target.asset}{REJECTED_SUFFIX}"
+    return replace(target, asset=name, write=Replace(), partition_by=by)
 
 
 def deps_version(

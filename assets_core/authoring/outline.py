@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 class Outline:
     """What it takes to look at a project and plan, without any of its functions: it pickles if its IO managers and mappings do.
 
-    `targets` says per asset key where its rows go; `io_managers` and `pools` (name to slots) always hold those that assets name.
+    `targets` says per asset key where its rows go; `io_managers` and `pools` (name to slots) always hold those that assets name. `rejected`
+    says for assets whose contract quarantines where rows go that break it, by the asset's own IO manager.
     """
 
     graph: AssetGraph
     targets: Mapping[str, Target]
     io_managers: Mapping[str, IOManager]
     pools: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, Target] = field(default_factory=dict)
 
     def target(self, key: str) -> Target:
         """Asset `key` as a destination for rows. Raises SelectionError if there is no such asset."""

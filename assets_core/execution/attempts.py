@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from assets_core.authoring.binding import InputParameter
 from assets_core.execution.slices import slices_of
 from assets_core.execution.step_order import InputOrder, StepOrder
+from assets_core.model.contract_rules import ForeignKey
 from assets_core.model.errors import DataError
 from partitions.keyed_mappings import All
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from assets_core.authoring.binding import Parameter
-    from assets_core.execution.run_state import RunState
+    from assets_core.model.contracts import Contract
     from assets_core.planning.staleness import BoundDependency, Facts
 
 
@@ -31,16 +36,27 @@ class Attempt:
     number: int
 
 
+class Readable(NamedTuple):
+    """What an attempt may read: the edges into its asset, and per upstream asset a mask of the slots that have rows."""
+
+    facts: Facts
+    edges: Sequence[BoundDependency]
+    readable: Callable[[str], NDArray[np.bool_]]
+
+
 def order_for(
     attempt: Attempt,
     parameters: Sequence[Parameter],
-    facts: Facts,
-    state: RunState,
+    contract: Contract | None,
+    source: Readable,
+    *,
     run_id: str,
+    now: datetime,
 ) -> StepOrder:
     """The order for an attempt. Raises DataError if something that it must load has no rows."""
+    facts = source.facts
     spec = facts.graph.spec(attempt.asset)
-    edges = {edge.dependency.parameter: edge for edge in state.edges(attempt.asset)}
+    edges = {edge.dependency.parameter: edge for edge in source.edges}
     return StepOrder(
         run_id=run_id,
         asset=attempt.asset,
@@ -50,24 +66,44 @@ def order_for(
         number=attempt.number,
         slices=slices_of(facts.indexes[attempt.asset], attempt.slots),
         inputs=tuple(
-            _input(attempt, one.name, edges[one.name], facts, state)
+            _input(attempt, one.name, edges[one.name], source)
             for one in parameters
             if isinstance(one, InputParameter)
         ),
+        now=now,
         timeout=None if spec.timeout is None else spec.timeout.total_seconds(),
         memory=spec.memory,
+        references=_references(attempt, contract, source),
     )
 
 
+def _references(
+    attempt: Attempt, contract: Contract | None, source: Readable
+) -> tuple[InputOrder, ...]:
+    """What foreign keys look at: of each asset that one refers to, the partitions of all edges to it."""
+    rules = () if contract is None else contract.rules
+    assets = dict.fromkeys(rule.asset for rule in rules if isinstance(rule, ForeignKey))
+    found = []
+    for asset in assets:
+        slices = {
+            one.id: one
+            for edge in source.edges
+            if edge.dependency.upstream == asset
+            for one in _input(attempt, "", edge, source).slices
+        }
+        found.append(InputOrder("", asset, tuple(slices.values())))
+    return tuple(found)
+
+
 def _input(
-    attempt: Attempt, parameter: str, edge: BoundDependency, facts: Facts, state: RunState
+    attempt: Attempt, parameter: str, edge: BoundDependency, source: Readable
 ) -> InputOrder:
     upstream = edge.dependency.upstream
     wanted = sorted(
         {int(slot) for own in attempt.slots for slot in edge.mapped.upstream_slots(own)}
     )
-    index = facts.indexes[upstream]
-    readable = state.readable(upstream)
+    index = source.facts.indexes[upstream]
+    readable = source.readable(upstream)
     absent = [slot for slot in wanted if not readable[slot]]
     if absent:
         # `All` reads what there is; the planner let only partitions be missing that aren't due yet.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from assets_core.failpoints import failpoint
 from assets_core.model.io_manager import Published, PublishFailed
 from assets_core.model.records import AttemptFailed, StepSucceeded
 
@@ -37,13 +38,41 @@ class Done:
 def publish_group(manager: IOManager, done: Sequence[Done]) -> list[StepSucceeded | AttemptFailed]:
     """Publish what steps staged for one IO manager, as one group, and say what to record for each, in order.
 
+    Rejected rows come first, for all steps of the group: rows that a contract let pass are never visible without those that it kept
+    out. A step whose rejected rows can't be published fails, and publishes nothing else.
+
     A step that could not be published is looked for at its destination first: a reply may have been lost after the rows were written.
     A failure is `final` for this attempt; whether there is another one is the caller's decision.
     """
-    waiting = [one for one in done if one.staged is not None]
+    refused = _publish_rejected(manager, done)
+    waiting = [
+        one for one in done if one.staged is not None and one.attempt.step_id not in refused
+    ]
     answers = manager.publish([one.staged for one in waiting if one.staged is not None])
     by_step = {one.attempt.step_id: answer for one, answer in zip(waiting, answers, strict=True)}
-    return [_outcome(manager, one, by_step.get(one.attempt.step_id)) for one in done]
+    return [
+        refused.get(one.attempt.step_id)
+        or _outcome(manager, one, by_step.get(one.attempt.step_id))
+        for one in done
+    ]
+
+
+def _publish_rejected(manager: IOManager, done: Sequence[Done]) -> dict[int, AttemptFailed]:
+    """Publish the rows that contracts keep out; failures by step, whose other rows are thrown away."""
+    waiting = [(one, rejected) for one in done if (rejected := one.produced.rejected) is not None]
+    if not waiting:
+        return {}
+    answers = manager.publish([rejected for _, rejected in waiting])
+    failpoint("publish.rejected")
+    refused = {}
+    for (one, rejected), answer in zip(waiting, answers, strict=True):
+        if isinstance(answer, PublishFailed):
+            found = () if answer.fenced else manager.published(rejected.request)
+            if len(found) < len(rejected.request.slices):
+                if one.staged is not None:
+                    manager.discard(one.staged)
+                refused[one.attempt.step_id] = _failure(one, answer, unknown=False)
+    return refused
 
 
 def _outcome(

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from assets_core.execution.worker import CheckFailedError, Produced, Skipped, Worker
+from assets_core.execution.audit import CheckFailedError
 from assets_core.model.errors import PartitaError, UserCodeError
 from assets_core.telemetry.observability import step_span
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from assets_core.execution.step_order import StepOrder
+    from assets_core.execution.worker import Produced, Skipped, Worker
     from assets_core.model.checks import CheckOutcome
     from assets_core.telemetry.run_log import RunLog
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from assets_core.execution.rejects import step_token
 from assets_core.model.records import StepStatus
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def find_garbage(
 def _is_garbage(leftover: Leftover, store: StateStore, now: datetime) -> bool:
     if leftover.token is None:
         return True
-    status = store.step_of_token(leftover.token)
+    status = store.step_of_token(step_token(leftover.token))
     if status is None:
         return now - leftover.changed_at > STRANGERS_STAY
     return status is not StepStatus.RUNNING

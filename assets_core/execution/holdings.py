@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from assets_core.execution.rejects import step_token
 from assets_core.model.records import StepStatus
 from assets_core.state.store import ProblemKind, StateProblem
 
@@ -52,13 +53,27 @@ def _problems_of(outline: Outline, store: StateStore, asset: str) -> Iterator[St
         )
     unknown = [one for one in holdings if one[1] not in known and one not in unsettled]
     if unknown:
-        id_, token = unknown[0]
-        yield StateProblem(
-            ProblemKind.UNKNOWN,
-            asset,
-            f"{where} has {_partitions(len(unknown))} that the state does not know,"
-            f" for instance partition id {id_} under the token {token}",
-        )
+        yield _unknown(asset, where, unknown)
+    rejected = outline.rejected.get(asset)
+    if rejected is not None:
+        # Of a step that failed after they were published rejected rows may stay; of no step at all they can't be.
+        strange = [
+            one
+            for one in manager.holdings(rejected)
+            if store.step_of_token(step_token(one[1])) is None
+        ]
+        if strange:
+            yield _unknown(asset, manager.location(rejected), strange)
+
+
+def _unknown(asset: str, where: str, unknown: Sequence[tuple[int, str]]) -> StateProblem:
+    id_, token = unknown[0]
+    return StateProblem(
+        ProblemKind.UNKNOWN,
+        asset,
+        f"{where} has {_partitions(len(unknown))} that the state does not know,"
+        f" for instance partition id {id_} under the token {token}",
+    )
 
 
 def _believed(store: StateStore, asset: str, space: str) -> tuple[Mapping[int, str], set[str]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from assets_core.execution.rejects import discard_attempt
 from assets_core.execution.slices import slices_of
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import StoreError
@@ -98,7 +99,8 @@ def _outcome(outline: Outline, step: StepRecord, index: PartitionIndex | None) -
     request = _request(outline, step, index)
     manager = outline.manager(step.asset)
     receipts = manager.published(request) if request.slices else ()
-    manager.discard_leftovers(step.token, request.target)
+    # Rejected rows were published before the others, so nothing has to be asked about them.
+    discard_attempt(outline, step.asset, step.token)
     if len(receipts) == len(step.partition_ids):
         return StepSucceeded(step.id, step.epoch, receipts)
     if len(request.slices) < len(step.partition_ids):

@@ -367,6 +367,7 @@ class RunState:
         self._held = [entry for entry in self._held if entry[0] > now]
         for _, asset, slots in over:
             self._move(asset, slots, SlotStatus.QUEUED)
+            self._runs[asset].changed = True  # what is ready was found without them
 
     def _begin(self, asset: str, slots: Slots) -> None:
         self._running += 1

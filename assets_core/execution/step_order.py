@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from assets_core.model.io_manager import PartitionSlice
@@ -32,7 +33,8 @@ class StepOrder:
     """One attempt. `slices` are the partitions to make; `epoch` and `token` are those of its claim.
 
     `elsewhere`: another process will publish, so what is staged must be where that one can reach it.
-    `timeout` is in seconds, `memory` in bytes; None means no limit.
+    `timeout` is in seconds, `memory` in bytes; None means no limit. `now`, aware, is what the contract takes for the present; `references`
+    says which partitions its foreign keys look at, one entry per asset.
     """
 
     run_id: str
@@ -43,9 +45,11 @@ class StepOrder:
     number: int
     slices: tuple[PartitionSlice, ...]
     inputs: tuple[InputOrder, ...]
+    now: datetime
     elsewhere: bool = False
     timeout: float | None = None
     memory: int | None = None
+    references: tuple[InputOrder, ...] = ()
 
     def to_json(self) -> str:
         """The order as one line of text."""
@@ -58,14 +62,9 @@ class StepOrder:
                 "token": self.token,
                 "attempt": self.number,
                 "partitions": _packed(self.slices),
-                "inputs": [
-                    {
-                        "parameter": one.parameter,
-                        "asset": one.upstream,
-                        "partitions": _packed(one.slices),
-                    }
-                    for one in self.inputs
-                ],
+                "inputs": [_input_as_json(one) for one in self.inputs],
+                "references": [_input_as_json(one) for one in self.references],
+                "now": self.now.isoformat(),
                 "elsewhere": self.elsewhere,
                 "timeout": self.timeout,
                 "memory": self.memory,
@@ -84,14 +83,25 @@ class StepOrder:
             token=found["token"],
             number=found["attempt"],
             slices=_unpacked(found["partitions"]),
-            inputs=tuple(
-                InputOrder(one["parameter"], one["asset"], _unpacked(one["partitions"]))
-                for one in found["inputs"]
-            ),
+            inputs=tuple(map(_input_from_json, found["inputs"])),
+            references=tuple(map(_input_from_json, found["references"])),
+            now=datetime.fromisoformat(found["now"]),
             elsewhere=found["elsewhere"],
             timeout=found["timeout"],
             memory=found["memory"],
         )
+
+
+def _input_as_json(one: InputOrder) -> dict[str, Any]:
+    return {
+        "parameter": one.parameter,
+        "asset": one.upstream,
+        "partitions": _packed(one.slices),
+    }
+
+
+def _input_from_json(found: dict[str, Any]) -> InputOrder:
+    return InputOrder(found["parameter"], found["asset"], _unpacked(found["partitions"]))
 
 
 def _packed(slices: Sequence[PartitionSlice]) -> dict[str, Any]:

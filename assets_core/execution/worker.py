@@ -14,12 +14,12 @@ from assets_core.authoring.binding import (
     ResourceParameter,
 )
 from assets_core.authoring.decorators import Output, Skip
+from assets_core.execution.audit import Auditor, CheckFailedError
 from assets_core.execution.inputs import convert_input
 from assets_core.execution.outputs import OutputStream, user_error
 from assets_core.model.checks import CheckOutcome, CheckResult
 from assets_core.model.context import AssetContext
 from assets_core.model.errors import (
-    DataError,
     InternalError,
     IOManagerError,
     PartitaError,
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterator, Mapping
 
+    import pyarrow as pa
+
     from assets_core.authoring.binding import Parameter
     from assets_core.authoring.definitions import Resolved, ResolvedCheck
     from assets_core.execution.step_order import InputOrder, StepOrder
@@ -42,12 +44,14 @@ if TYPE_CHECKING:
 class Produced:
     """The function returned: rows are staged (None if it returned None), and no blocking check failed.
 
-    `data_version` is the one that the function gave with `Output`, None if it left that to the content.
+    `data_version` is the one that the function gave with `Output`, None if it left that to the content. `rejected` has the rows that the
+    contract keeps out, to be published before the others; None if it keeps out none.
     """
 
     staged: Staged | None
     checks: tuple[CheckOutcome, ...]
     data_version: str | None = None
+    rejected: Staged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +61,13 @@ class Skipped:
     reason: str
 
 
-class CheckFailedError(DataError):
-    """A blocking check failed on the staged rows; nothing was published. `checks` are all outcomes of the attempt."""
-
-    code = "check-failed"
-
-    def __init__(self, message: str, checks: tuple[CheckOutcome, ...]) -> None:
-        super().__init__(
-            message,
-            hint="the rows that were there before are untouched; fix the data or the check, then run again",
-        )
-        self.checks = checks
-
-
 class Worker:
     """Carries out orders in this process, one at a time. `calling` is True while user code may be running."""
 
     def __init__(self, resolved: Resolved, logger: Callable[[str], logging.Logger]) -> None:
         self._resolved = resolved
         self._logger = logger
+        self._auditor = Auditor(resolved.outline)
         self.calling = False
 
     def execute(self, order: StepOrder) -> Produced | Skipped:
@@ -91,13 +83,18 @@ class Worker:
         if value is None:
             return Produced(None, ())
         given = value if isinstance(value, Output) else Output(value, "")
-        staged = self._stage(order, given.value)
+        staged, rejected = self._stage(order, given.value), None
         try:
-            checks = self._check(order, context, staged)
+            contract = self._resolved.assets[order.asset].contract
+            audited = self._auditor.audit(contract, order, staged)
+            staged, rejected = audited.staged, audited.rejected
+            checks = self._check(order, context, staged, audited.outcomes)
         except BaseException:
-            self._manager(order.asset).discard(staged)
+            for one in (staged, rejected):
+                if one is not None:
+                    self._manager(order.asset).discard(one)
             raise
-        return Produced(staged, checks, given.data_version or None)
+        return Produced(staged, checks, given.data_version or None, rejected)
 
     def _stage(self, order: StepOrder, value: object) -> Staged:
         request = StageRequest(
@@ -127,12 +124,27 @@ class Worker:
                     f"staging {order.asset} failed: {type(error).__name__}: {error}"
                 ) from error
 
+    def recheck(self, order: StepOrder) -> tuple[CheckOutcome, ...]:
+        """What contract and checks say of partitions that are published already. Raises as `execute` does."""
+        manager, target = self._manager(order.asset), self._resolved.outline.target(order.asset)
+        contract = self._resolved.assets[order.asset].contract
+        with _reading(order.asset):
+            outcomes = () if contract is None else self._auditor.judge_published(contract, order)
+            context = self._context(order)
+            return outcomes + self._outcomes(
+                order, context, lambda: manager.read(ReadRequest(target, order.slices))
+            )
+
     def _check(
-        self, order: StepOrder, context: AssetContext, staged: Staged
+        self,
+        order: StepOrder,
+        context: AssetContext,
+        staged: Staged,
+        of_contract: tuple[CheckOutcome, ...],
     ) -> tuple[CheckOutcome, ...]:
-        outcomes = tuple(
-            self._outcome(order, context, staged, resolved_check)
-            for resolved_check in self._resolved.checks.get(order.asset, ())
+        manager = self._manager(order.asset)
+        outcomes = of_contract + self._outcomes(
+            order, context, lambda: manager.read_staged(staged)
         )
         failed = [outcome for outcome in outcomes if outcome.blocking and not outcome.passed]
         if failed:
@@ -140,19 +152,26 @@ class Worker:
             raise CheckFailedError(f"a blocking check of {order.asset} failed: {told}", outcomes)
         return outcomes
 
+    def _outcomes(
+        self, order: StepOrder, context: AssetContext, rows: Callable[[], pa.RecordBatchReader]
+    ) -> tuple[CheckOutcome, ...]:
+        return tuple(
+            self._outcome(order, context, rows, resolved_check)
+            for resolved_check in self._resolved.checks.get(order.asset, ())
+        )
+
     def _outcome(
         self,
         order: StepOrder,
         context: AssetContext,
-        staged: Staged,
+        rows: Callable[[], pa.RecordBatchReader],
         resolved_check: ResolvedCheck,
     ) -> CheckOutcome:
         check = resolved_check.check
         arguments: dict[str, object] = {}
         for parameter in resolved_check.parameters:
             if isinstance(parameter, InputParameter):
-                stream = self._manager(order.asset).read_staged(staged)
-                arguments[parameter.name] = convert_input(stream, parameter.load_as)
+                arguments[parameter.name] = convert_input(rows(), parameter.load_as)
             else:
                 arguments[parameter.name] = self._plain_argument(parameter, order.asset, context)
         answer = self._call(check.name, check.function, arguments)

@@ -54,7 +54,10 @@ def _scalar(name: str, value: object) -> Scalar:
 
 @dataclass(frozen=True, slots=True)
 class CheckOutcome:
-    """A check's result as it is recorded: which check, over which asset, and whether it stops publishing."""
+    """A check's result as it is recorded: which check, over which asset, and whether it stops publishing.
+
+    `partition_id` says which of the step's partitions it is about; None: about all of them together.
+    """
 
     check: str
     asset: str
@@ -62,3 +65,4 @@ class CheckOutcome:
     passed: bool
     message: str
     metadata: Mapping[str, Scalar]
+    partition_id: int | None = None

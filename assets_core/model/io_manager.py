@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from assets_core.model.errors import IOManagerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
@@ -194,6 +194,10 @@ class IOManager(Protocol):
 
     def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
         """The staged rows, for checks; may be called any number of times before `publish`."""
+        ...
+
+    def read_staged_slices(self, staged: Staged) -> Iterator[pa.RecordBatchReader]:
+        """The staged rows of each partition of the request, in order; as often as `read_staged`. Each is read before the next is asked for."""
         ...
 
     def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:

@@ -358,6 +358,27 @@ class DataVersions:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckTally:
+    """Of how many partitions of an asset a check said last that they pass, and of how many that they don't."""
+
+    check: str
+    passed: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionCheck:
+    """What a check said last of one partition, and when.
+
+    `step_id` is the step whose rows it judged, which may have failed because of it; None: it looked at published rows again.
+    """
+
+    outcome: CheckOutcome
+    at: datetime
+    step_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionHistory:
     """The last success and last failure of one partition, for explanations. Fields are None where there is none.
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FrameType
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """The number of this module's JSON; another one never holds."""
 
 CLOCK_GRAIN_NS: Final = 20_000_000
@@ -69,6 +69,7 @@ class ManifestCheck:
 class ManifestAsset:
     """An asset as plain data. `partitions`, `write` and `retry` are descriptions; `location` names where its rows are.
 
+    `rejected` names where those go that its contract keeps out, empty if it keeps out none; rules of a contract are among its `checks`.
     `partition_kind` is the kind of the definition (`day`, `static`, `single`, …), `closed_after` and `timeout` in seconds, `memory` in
     bytes.
     """
@@ -87,6 +88,7 @@ class ManifestAsset:
     partition_by: str | None
     io_manager: str
     location: str
+    rejected: str = ""
     retry: str
     batch_size: int
     pool: str = ""

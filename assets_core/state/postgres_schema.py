@@ -215,9 +215,27 @@ create table run_lock (
 );
 """
 
+_PARTITION_CHECKS = """
+alter table check_result add column partition_id bigint;
+
+create table partition_check (
+    asset_id     bigint not null references asset,
+    partition_id bigint not null,
+    check_name   text collate "C" not null,
+    blocking     smallint not null check (blocking in (0, 1)),
+    passed       smallint not null check (passed in (0, 1)),
+    message      text not null,
+    metadata     text not null,
+    step_id      bigint references step,
+    at           bigint not null,
+    primary key (asset_id, partition_id, check_name)
+);
+"""
+
 MIGRATIONS = (
     Migration(1, "all that a state in SQLite holds, writers and the run lock", _STATE),
     Migration(2, "slots of pools, and a lock for each run", _SEVERAL_RUNS),
+    Migration(3, "outcomes of checks per partition", _PARTITION_CHECKS),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

@@ -241,6 +241,25 @@ create table pool_turn (
 ) strict;
 """
 
+_PARTITION_CHECKS = """
+-- Which partition an outcome is about: null for all of the step's together.
+alter table check_result add column partition_id integer;
+
+-- What each check said last of each partition. step_id is null if rows that were there already were looked at again.
+create table partition_check (
+    asset_id     integer not null references asset,
+    partition_id integer not null,
+    check_name   text not null,
+    blocking     integer not null check (blocking in (0, 1)),
+    passed       integer not null check (passed in (0, 1)),
+    message      text not null,
+    metadata     text not null,
+    step_id      integer references step,
+    at           integer not null,
+    primary key (asset_id, partition_id, check_name)
+) strict, without rowid;
+"""
+
 MIGRATIONS = (
     Migration(1, "log of materializations, runs and their steps", _LOG_AND_RUNS),
     Migration(2, "chunks of columns, so that loading state does not walk the log", _CHUNKS),
@@ -249,6 +268,7 @@ MIGRATIONS = (
     Migration(5, "what versions are made of, so that a change can be shown", _VERSION_PARTS),
     Migration(6, "seconds of a step, so that a plan can say how long it takes", _SECONDS),
     Migration(7, "slots of pools, which several runs share", _POOLS),
+    Migration(8, "outcomes of checks per partition", _PARTITION_CHECKS),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

@@ -28,6 +28,7 @@ TABLES: Final = {
     "step": ("id",),
     "attempt": ("id",),
     "check_result": ("id",),
+    "partition_check": ("asset_id", "partition_id", "check_name"),
     "materialization": ("seq",),
     "state_chunk": ("asset_id", "first_id"),
 }

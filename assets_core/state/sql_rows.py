@@ -179,7 +179,7 @@ def attempt_record(row: tuple[Any, ...]) -> AttemptRecord:
     )
 
 
-def check_row(step_id: int, check: CheckOutcome) -> tuple[int | str, ...]:
+def check_row(step_id: int, check: CheckOutcome) -> tuple[int | str | None, ...]:
     """A check's outcome as a row; the inverse is `check_outcome`."""
     # JSON escapes what is not ASCII, so metadata is storable whatever it holds.
     metadata = json.dumps(dict(check.metadata))
@@ -191,12 +191,13 @@ def check_row(step_id: int, check: CheckOutcome) -> tuple[int | str, ...]:
         int(check.passed),
         storable(check.message),
         metadata,
+        check.partition_id,
     )
 
 
 def check_outcome(row: tuple[Any, ...]) -> tuple[int, CheckOutcome]:
-    """A step id and a check's outcome from step_id, check_name, asset, blocking, passed, message, metadata."""
-    step_id, check, asset, blocking, passed, message, metadata = row
+    """A step id and a check's outcome from step_id, check_name, asset, blocking, passed, message, metadata, partition_id."""
+    step_id, check, asset, blocking, passed, message, metadata, partition_id = row
     return step_id, CheckOutcome(
         check=check,
         asset=asset,
@@ -204,4 +205,5 @@ def check_outcome(row: tuple[Any, ...]) -> tuple[int, CheckOutcome]:
         passed=bool(passed),
         message=message,
         metadata=json.loads(metadata),
+        partition_id=partition_id,
     )

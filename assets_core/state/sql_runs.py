@@ -1,4 +1,4 @@
-"""Runs in SQLite: starting and finishing them, and reading runs, steps, attempts and checks back. Steps are written in `sql_steps`.
+"""Runs in SQLite: starting and finishing them, and reading runs, steps and attempts back. Steps are written in `sql_steps`.
 
 Functions run inside a transaction of the caller and take its cursor.
 """
@@ -14,7 +14,6 @@ from assets_core.state.sql_rows import (
     RUN_COLUMNS,
     STEP_COLUMNS,
     attempt_record,
-    check_outcome,
     count_ids,
     instant_to_int,
     run_record,
@@ -24,7 +23,6 @@ from assets_core.state.sql_rows import (
 from assets_core.state.sql_steps import running_run
 
 if TYPE_CHECKING:
-    from assets_core.model.checks import CheckOutcome
     from assets_core.model.records import AttemptRecord, RunRecord, StepRecord
     from assets_core.state.dialects import Cursor
 
@@ -44,9 +42,6 @@ select {STEP_COLUMNS} from step where run = (select number from run where id = ?
 order by id"""  # noqa: S608
 _ATTEMPTS = """
 select step_id, attempt, started_at, ended_at, message, traceback from attempt
-where step_id in (select id from step where run = (select number from run where id = ?)) order by id"""
-_CHECKS = """
-select step_id, check_name, asset, blocking, passed, message, metadata from check_result
 where step_id in (select id from step where run = (select number from run where id = ?)) order by id"""
 
 
@@ -126,8 +121,3 @@ def read_status_of_token(cursor: Cursor, token: str) -> StepStatus | None:
 def read_attempts(cursor: Cursor, run_id: str) -> list[AttemptRecord]:
     """Failed attempts in the order they were first recorded."""
     return [attempt_record(row) for row in cursor.execute(_ATTEMPTS, (run_id,))]
-
-
-def read_checks(cursor: Cursor, run_id: str) -> list[tuple[int, CheckOutcome]]:
-    """Check outcomes in the order they were recorded."""
-    return [check_outcome(row) for row in cursor.execute(_CHECKS, (run_id,))]

@@ -26,10 +26,10 @@ from assets_core.model.records import (
     StepSucceeded,
 )
 from assets_core.state.dialects import per_dialect
+from assets_core.state.sql_checks import add_checks, set_latest
 from assets_core.state.sql_log import LogWriter
 from assets_core.state.sql_pools import PoolSlots
 from assets_core.state.sql_rows import (
-    check_row,
     horizons_to_text,
     ids_from_text,
     ids_to_text,
@@ -39,7 +39,6 @@ from assets_core.state.sql_rows import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from assets_core.model.checks import CheckOutcome
     from assets_core.model.io_manager import WriteReceipt
     from assets_core.model.records import RecordAnswer, Settled, StepClaim, StepOutcome
     from assets_core.state.dialects import Cursor, Row
@@ -95,9 +94,6 @@ insert into attempt (step_id, attempt, started_at, ended_at, message, traceback)
 select id, attempt, started_at, ?3, ?4, ?5 from step where id = ?1 and epoch = ?2 and status = 'running'
 on conflict (step_id, attempt) do update
 set ended_at = excluded.ended_at, message = excluded.message, traceback = excluded.traceback"""
-_ADD_CHECK = """
-insert into check_result (step_id, check_name, asset, blocking, passed, message, metadata)
-values (?, ?, ?, ?, ?, ?, ?)"""
 
 _WITHOUT_DATA = frozenset(
     {StepStatus.SKIPPED, StepStatus.CUT_OFF, StepStatus.CANCELLED, StepStatus.ABANDONED}
@@ -332,7 +328,8 @@ def _succeeded(
         by_id = _receipts_by_id(step_id, some, receipts) if receipts else None
         consumed = outcome.consumed if step_id in undisturbed else {}
         seqs, data_seqs = log.success(step_id, step, some, by_id, consumed)
-        _add_checks(cursor, step_id, outcome.checks)
+        add_checks(cursor, step_id, outcome.checks)
+        set_latest(cursor, step[0], some, outcome.checks, step_id=step_id, at=at)
         yield RecordedSuccess(step_id, seqs, data_seqs)
 
 
@@ -380,8 +377,10 @@ def _failed(cursor: Cursor, log: LogWriter, outcome: AttemptFailed, at: int) -> 
     if outcome.final:
         end = (step_id, outcome.epoch, "failed", at, None, message, traceback, None)
         step = cursor.execute(_END_STEP, end).get
-        log.failure(step_id, step, ids_from_text(step[1]), unknown=outcome.unknown)
-    _add_checks(cursor, step_id, outcome.checks)
+        ids = ids_from_text(step[1])
+        log.failure(step_id, step, ids, unknown=outcome.unknown)
+        set_latest(cursor, step[0], ids, outcome.checks, step_id=step_id, at=at)
+    add_checks(cursor, step_id, outcome.checks)
     return None
 
 
@@ -397,11 +396,6 @@ def _skipped(cursor: Cursor, outcome: StepSkipped, at: int) -> Fenced | None:
 def _refuse_unless_without_data(status: StepStatus) -> None:
     if status not in _WITHOUT_DATA:
         raise StoreError(f"A step that ends without data can't be recorded as {status}.")
-
-
-def _add_checks(cursor: Cursor, step_id: int, checks: Sequence[CheckOutcome]) -> None:
-    if checks:
-        cursor.executemany(_ADD_CHECK, [check_row(step_id, check) for check in checks])
 
 
 def _claimed_asset(cursor: Cursor, versions: tuple[int, int, str]) -> int:

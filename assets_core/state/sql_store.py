@@ -1,7 +1,7 @@
 """The state store in an SQL database, whichever it is: the contract is `store.StateStore`, the adapters are `sqlite` and `postgres`.
 
-This module holds the class, partition keys, and when the log is folded into chunks; the log, chunks, runs, steps and
-what versions are made of are in `sql_log`, `sql_chunks`, `sql_runs`, `sql_steps` and `sql_versions`, and what each database is asked for
+This module holds the class, partition keys, and when the log is folded into chunks; the log, chunks, runs, steps, outcomes of checks
+and what versions are made of are in `sql_log`, `sql_chunks`, `sql_runs`, `sql_steps`, `sql_checks` and `sql_versions`, and what each database is asked for
 in `dialects`.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from assets_core.model.errors import StoreError
-from assets_core.state import sql_log, sql_runs, sql_steps, sql_versions
+from assets_core.state import sql_checks, sql_log, sql_runs, sql_steps, sql_versions
 from assets_core.state.sql_rows import instant_to_int
 from assets_core.state.store import NO_PARTS, Compaction
 from partitions.errors import nearest
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from assets_core.model.records import (
         AssetVersions,
         AttemptRecord,
+        CheckTally,
         ClaimedStep,
         DataVersions,
         NotClaimed,
+        PartitionCheck,
         PartitionHistory,
         RecordAnswer,
         RecordedVersion,
@@ -269,7 +271,32 @@ class SqlStore(ABC):
     def checks(self, run_id: str) -> list[tuple[int, CheckOutcome]]:
         """All check outcomes of a run with their step ids, in order."""
         with self._database.read() as cursor:
-            return sql_runs.read_checks(cursor, run_id)
+            return sql_checks.read_checks(cursor, run_id)
+
+    def record_checks(
+        self,
+        asset: str,
+        space: str,
+        partition_ids: Sequence[int],
+        checks: Sequence[CheckOutcome],
+        now: datetime,
+    ) -> None:
+        """Write what checks said of rows that are published already, as the last word about these partitions."""
+        with self._database.write() as cursor:
+            asset_id = sql_checks.asset_id_of(cursor, asset, space)
+            sql_checks.set_latest(
+                cursor, asset_id, partition_ids, checks, step_id=None, at=instant_to_int(now)
+            )
+
+    def check_tallies(self, asset: str, space: str) -> list[CheckTally]:
+        """Of how many partitions each check said last that they pass, by name."""
+        with self._database.read() as cursor:
+            return sql_checks.read_tallies(cursor, asset, space)
+
+    def failed_checks(self, asset: str, space: str, limit: int = 100) -> list[PartitionCheck]:
+        """Partitions of which a check said last that they don't pass, in order of their ids."""
+        with self._database.read() as cursor:
+            return sql_checks.read_failed(cursor, asset, space, limit)
 
     def durations(self, asset: str, space: str, limit: int = 100) -> list[StepDuration]:
         """What the latest succeeded steps of an asset took, newest first; none for an asset that the store has not seen."""

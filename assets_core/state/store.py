@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from assets_core.model.records import (
         AssetVersions,
         AttemptRecord,
+        CheckTally,
         ClaimedStep,
         DataVersions,
         NotClaimed,
+        PartitionCheck,
         PartitionHistory,
         RecordAnswer,
         RecordedVersion,
@@ -240,6 +242,28 @@ class StateStore(Protocol):
 
     def checks(self, run_id: str) -> list[tuple[int, CheckOutcome]]:
         """All check outcomes of a run with their step ids, in order."""
+        ...
+
+    def record_checks(
+        self,
+        asset: str,
+        space: str,
+        partition_ids: Sequence[int],
+        checks: Sequence[CheckOutcome],
+        now: datetime,
+    ) -> None:
+        """Write what checks said of rows that are published already; with it all that was said before of these partitions goes.
+
+        No partition becomes fresh or stale by it. Raises StoreError for an asset of which nothing was ever recorded.
+        """
+        ...
+
+    def check_tallies(self, asset: str, space: str) -> list[CheckTally]:
+        """Of how many partitions each check said last that they pass, by name. A step's outcomes replace those of its partitions."""
+        ...
+
+    def failed_checks(self, asset: str, space: str, limit: int = 100) -> list[PartitionCheck]:
+        """Partitions of which a check said last that they don't pass, at most `limit` outcomes in order of partition ids and names."""
         ...
 
     def durations(self, asset: str, space: str, limit: int = 100) -> list[StepDuration]:

@@ -71,6 +71,7 @@ def _status(facts: Facts, store: StateStore, verdict: Staleness) -> AssetStatus:
         lost=(lost.describe() if lost.first() else "its rows") if lost else "",
         reads=bool(spec.dependencies),
         redefined=_redefined(facts, verdict.asset),
+        checks=tuple(store.check_tallies(verdict.asset, spec.partitions.space)),
     )
 
 

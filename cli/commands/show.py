@@ -16,6 +16,7 @@ def command(settings: Settings, asset: str) -> int:
 
     from cli.commands.conditions import statuses_of  # noqa: PLC0415
     from cli.commands.manifest_graph import graph_of  # noqa: PLC0415
+    from cli.render.checks import check_record, failed_lines  # noqa: PLC0415
     from cli.render.listing import show_report  # noqa: PLC0415
     from cli.render.statuses import state_blocks, status_as_json  # noqa: PLC0415
 
@@ -26,12 +27,14 @@ def command(settings: Settings, asset: str) -> int:
     definition = next(one for one in project.manifest.assets if one.key == asset)
     facts = project.facts(datetime.now(UTC))
     [status] = statuses_of(facts, project.store, [asset])
+    space = facts.graph.spec(asset).partitions.space
+    failed = [one.outcome for one in project.store.failed_checks(asset, space)]
     printer.report(
         show_report(
             definition,
             graph.downstream(asset),
-            status_as_json(status),
-            state_blocks(status, unicode=printer.unicode),
+            {**status_as_json(status), "failed_checks": [check_record(one) for one in failed]},
+            [*state_blocks(status, unicode=printer.unicode), *failed_lines(failed)],
         )
     )
     return 0

@@ -156,8 +156,14 @@ def _is_agreed(printer: Printer, found: Restart) -> bool:
 
 def _carry_out(project: Project, printer: Printer, asset: str) -> None:
     """Rows first, then the state: cut off in between, the rows count as lost, and the same command does the rest."""
+    from assets_core.authoring.edges import rejected_target  # noqa: PLC0415 - loads numpy
+
     with alone(project, printer, "state restart"):
         settle_crashed(project, printer)
         outline = project.outline
         outline.manager(asset).remove(outline.target(asset))
+        # Also where the contract has stopped to quarantine: what it kept out before is still there.
+        rejected = rejected_target(outline.target(asset))
+        if rejected.asset.casefold() not in {key.casefold() for key in outline.graph.specs}:
+            outline.manager(asset).remove(rejected)
         project.store.restart(asset, datetime.now(UTC))

@@ -23,18 +23,19 @@ from cli.project.location import make_state_folder, search_path
 from cli.project.user_modules import ignored_folders, import_user_module, module_files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
     from types import ModuleType
 
     from assets_core.authoring.definitions import Definitions, Resolved
     from assets_core.authoring.outline import Outline
+    from assets_core.model.contracts import Contract
     from assets_core.model.io_manager import IOManager
     from assets_core.model.specs import PartitionBy, RetryPolicy
     from assets_core.planning.staleness import Facts
     from assets_core.state.locks import RunLocks
-    from assets_core.state.manifest import Manifest, Watch
+    from assets_core.state.manifest import Manifest, ManifestCheck, Watch
     from assets_core.state.sql_store import SqlStore
     from assets_core.telemetry.run_log import RunLogs
     from cli.project.location import Location
@@ -270,11 +271,12 @@ def manifest_of(resolved: Resolved, location: Location) -> Manifest:
                 partitions=spec.partitions.describe(),
                 partition_kind=spec.partitions.kind.value,
                 dependencies=tuple(edges),
-                checks=tuple(checks),
+                checks=(*_rules(resolved.assets[key].contract), *checks),
                 write=spec.write.text(),
                 partition_by=_partition_by_text(spec.partition_by),
                 io_manager=spec.io_manager,
                 location=_place(resolved.outline, location, key),
+                rejected=_rejected_place(resolved.outline, location, key),
                 retry=_retry_text(spec.retry),
                 batch_size=spec.batch_size,
                 pool=_pool_text(spec.pool, resolved.outline.pools),
@@ -289,6 +291,25 @@ def manifest_of(resolved: Resolved, location: Location) -> Manifest:
             )
         )
     return Manifest(location.source, tuple(assets))
+
+
+def _rules(contract: Contract | None) -> Iterator[ManifestCheck]:
+    from assets_core.state.manifest import ManifestCheck  # noqa: PLC0415
+
+    if contract is None:
+        return
+    for rule in contract.rules:
+        told = [rule.text().removeprefix(rule.name).removeprefix(": ")]
+        if not contract.stops(rule):
+            told.append(f"on violation: {contract.on_violation}")
+        yield ManifestCheck(rule.name, contract.stops(rule), "; ".join(filter(None, told)))
+
+
+def _rejected_place(outline: Outline, location: Location, asset: str) -> str:
+    target = outline.rejected.get(asset)
+    if target is None:
+        return ""
+    return outline.manager(asset).location(target).removeprefix(f"{location.root}{os.sep}")
 
 
 def _place(outline: Outline, location: Location, asset: str) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import io_managers
 from assets_core.execution.executors import InProcessExecutor
 from assets_core.execution.process_executor import LimitingExecutor, Loading, ProcessExecutor
+from assets_core.execution.rejects import discard_attempt
 from assets_core.execution.worker import Worker
 from assets_core.model.errors import DefinitionError, ExecutorError, PartitaError, ProjectError
 from assets_core.state.postgres_address import without_password
@@ -76,8 +77,7 @@ class _Stages:
 
     def discard(self, order: StepOrder) -> None:
         """Throw away what a dead attempt left."""
-        manager = self._outline.manager(order.asset)
-        manager.discard_leftovers(order.token, self._outline.target(order.asset))
+        discard_attempt(self._outline, order.asset, order.token)
 
     def missing(self, staged: Staged) -> str | None:
         """Why the rows can't be read here; None if they can."""

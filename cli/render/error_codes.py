@@ -130,9 +130,9 @@ ERROR_ENTRIES: Final = (
     ErrorEntry(
         "check-failed",
         "A blocking check did not pass",
-        "The rows that a function returned did not pass a check that was declared with `blocking=True`. They were not published; the rows "
-        "that were there before are untouched.",
-        "Correct the data or the check, then run `partita materialize` again.",
+        "The rows that a function returned break a rule of the asset's contract, or did not pass a check that was declared with "
+        "`blocking=True`. They were not published; the rows that were there before are untouched.",
+        'Correct the data, the rule or the check, then run `partita materialize` again. `on_violation="quarantine"` moves such rows aside.',
     ),
     ErrorEntry(
         "store",

@@ -97,6 +97,7 @@ def definition_of(asset: ManifestAsset, downstream: Sequence[str]) -> dict[str, 
         "closed_after_seconds": asset.closed_after,
         "compare_input_versions": asset.compare_input_versions,
         "location": asset.location,
+        "rejected_location": asset.rejected or None,
         "code_version": asset.code_version,
         "defined_in": asset.defined_in,
     }
@@ -144,6 +145,7 @@ def _facts(asset: ManifestAsset, downstream: Sequence[str]) -> Iterator[tuple[st
         asset.write + (f", partitioned by {asset.partition_by}" if asset.partition_by else ""),
     )
     yield "data", f"{asset.location} (io_manager {asset.io_manager})"
+    yield "rejected rows", asset.rejected
     yield "retry", asset.retry
     yield "batch size", str(asset.batch_size) if asset.batch_size > 1 else ""
     yield "pool", asset.pool

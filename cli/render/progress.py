@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cli.render.checks import check_record, failed_lines
 from cli.render.plans import COLUMNS as PLAN_COLUMNS
 from cli.render.plans import plan_blocks, to_do_records
 from cli.render.printer import is_interactive
@@ -218,7 +219,7 @@ def event_record(event: RunEvent) -> dict[str, object]:
                 "rows": rows,
                 "dropped": dropped,
                 "seconds": round(seconds, 6),
-                "checks": [_check_record(check) for check in checks],
+                "checks": [check_record(check) for check in checks],
             }
         case events.StepFailed():
             return {"event": "step_failed", **_failure_record(event)}
@@ -316,11 +317,7 @@ def _outcome_blocks(
         blocks.append(
             Table(("ASSET", "PARTITIONS", "ROWS", "DATA"), tuple(rows), right=frozenset({2}))
         )
-    for check in summary.failed_checks:
-        found = f": {check.message}" if check.message else ""
-        blocks.append(
-            line(Span("check failed: ", Style.RED), f"{check.asset}:{check.check}{found}")
-        )
+    blocks += failed_lines(summary.failed_checks)
     style = Style.GREEN if summary.status.value == "succeeded" else Style.RED
     total = ", ".join(
         f"{count:,} {status.value.replace('_', ' ')}" for status, count in summary.counts.items()
@@ -372,7 +369,7 @@ def _summary_data(summary: RunSummary) -> dict[str, object]:
         "rows": summary.rows,
         "seconds": round(summary.seconds, 3),
         "failures": [_failure_record(failure) for failure in summary.failures],
-        "failed_checks": [_check_record(check) for check in summary.failed_checks],
+        "failed_checks": [check_record(check) for check in summary.failed_checks],
     }
 
 
@@ -384,17 +381,6 @@ def _failure_record(failure: StepFailed) -> dict[str, object]:
         "message": failure.message,
         "traceback": failure.traceback,
         "retry_at": None if failure.retry_at is None else instant_text(failure.retry_at),
-    }
-
-
-def _check_record(check: Any) -> dict[str, object]:  # noqa: ANN401
-    return {
-        "asset": check.asset,
-        "check": check.check,
-        "blocking": check.blocking,
-        "passed": check.passed,
-        "message": check.message,
-        "metadata": dict(check.metadata),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cli.render.checks import check_record, failed_lines
 from cli.render.report import Report
 from cli.render.statuses import instant_text
 from cli.render.text import Span, Style, Table, Verbatim, counted, join_some, line, seconds_text
@@ -98,7 +99,7 @@ def run_details(
             **record,
             "steps": records,
             "retried": [_attempt_record(name, attempt) for name, attempt in attempts],
-            "checks": [_check_record(check) for check in checks],
+            "checks": [check_record(check) for check in checks],
         },
         records=records,
         blocks=_details_blocks(run, groups, attempts, checks, alive=alive),
@@ -179,11 +180,8 @@ def _shortened(expression: str) -> str:
 
 
 def _check_blocks(checks: Sequence[CheckOutcome]) -> Iterator[Block]:
-    """Failed checks one by one, passed ones as a number: 365 good days are no news."""
-    for check in checks:
-        if not check.passed:
-            found = f": {check.message}" if check.message else ""
-            yield line(Span("check failed: ", Style.RED), f"{check.asset}:{check.check}{found}")
+    """Failed checks, the first few one by one, passed ones as a number: 365 good days are no news."""
+    yield from failed_lines(check for check in checks if not check.passed)
     passed = sum(check.passed for check in checks)
     if passed:
         yield line(Span(f"{counted(passed, 'check')} passed", Style.GREEN))
@@ -227,17 +225,6 @@ def _attempt_record(name: str, attempt: AttemptRecord) -> dict[str, object]:
         "started_at": instant_text(attempt.started_at),
         "ended_at": instant_text(attempt.ended_at),
         "message": attempt.message,
-    }
-
-
-def _check_record(check: CheckOutcome) -> dict[str, object]:
-    return {
-        "asset": check.asset,
-        "check": check.check,
-        "blocking": check.blocking,
-        "passed": check.passed,
-        "message": check.message,
-        "metadata": dict(check.metadata),
     }
 
 

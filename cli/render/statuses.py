@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, assert_never
 
+from cli.render.checks import failing_line, tally_records
 from cli.render.report import Report
 from cli.render.text import Span, Style, Table, counted, line
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from assets_core.model.records import CheckTally
     from cli.render.text import Block, Content, Line
     from partitions.sets import PartitionSet
 
@@ -46,7 +48,8 @@ class AssetStatus:
     """One asset's state. `conditions` holds a position in `CONDITIONS` per partition, in partition order.
 
     `partitions` describes the definition; `lost` names lost partitions as text, empty if there are none. `reads`: it reads other assets.
-    `redefined` says, with what to do, that its state is of other partitions than the definition's; None if it is not.
+    `redefined` says, with what to do, that its state is of other partitions than the definition's; None if it is not. `checks` tells of how
+    many partitions each check said last that they pass.
     """
 
     asset: str
@@ -59,6 +62,7 @@ class AssetStatus:
     lost: str
     reads: bool
     redefined: tuple[str, str] | None
+    checks: tuple[CheckTally, ...] = ()
 
     def count(self, condition: Condition) -> int:
         """How many partitions are like that."""
@@ -157,7 +161,8 @@ def _blocks(statuses: Sequence[AssetStatus], *, unicode: bool) -> list[Block]:
 
 
 def _trouble_blocks(status: AssetStatus) -> list[Block]:
-    """What a count can't say: partitions that were redefined under their state, data that is gone."""
+    """What a count can't say: partitions that were redefined under their state, data that is gone, rows that don't pass."""
+    failing = list(failing_line(status.asset, status.checks))
     if status.redefined is not None:
         message, hint = status.redefined
         return [
@@ -165,8 +170,9 @@ def _trouble_blocks(status: AssetStatus) -> list[Block]:
             line(Span("hint: ", Style.CYAN), hint),
         ]
     if not status.lost:
-        return []
+        return failing
     return [
+        *failing,
         line(
             Span("data gone: ", Style.RED),
             Span(status.asset, Style.BOLD),
@@ -238,6 +244,7 @@ def _as_json(status: AssetStatus) -> dict[str, object]:
         **_record(status),
         "reasons": dict(status.reasons),
         "lost_partitions": status.lost or None,
+        "checks": tally_records(status.checks),
     }
 
 

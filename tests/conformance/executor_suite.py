@@ -117,6 +117,7 @@ class Stage:
             number=2,
             slices=slices_of(index, [slot]),
             inputs=() if reads is None else (InputOrder(reads, reads, slices_of(index, [slot])),),
+            now=NOW,
             timeout=None if spec.timeout is None else spec.timeout.total_seconds(),
             memory=spec.memory,
         )

@@ -443,6 +443,19 @@ class JudgementLaws(IOManagerSuite):
             steps.rows(target(by="day"), days("2025-01-31"))
         steps.manager.discard(staged)
 
+    def test_staged_rows_are_read_partition_by_partition(self, steps: Steps) -> None:
+        rows = table(day=[date(2025, 2, 2), date(2025, 1, 31), date(2025, 2, 2)], n=[3, 1, 4])
+        staged = steps.stage(target(by="day"), days("2025-01-31", 3), rows)
+        for _ in range(2):
+            found = [one.read_all() for one in steps.manager.read_staged_slices(staged)]
+            assert [sorted(one["n"].to_pylist()) for one in found] == [[1], [], [3, 4]]
+            assert {tuple(one.column_names) for one in found} == {("day", "n")}
+        steps.manager.discard(staged)
+        alone = steps.stage(target(), days("2025-01-31"), table(n=[1, 2]))
+        (only,) = steps.manager.read_staged_slices(alone)
+        assert only.read_all()["n"].to_pylist() == [1, 2]
+        steps.manager.discard(alone)
+
 
 class AppendLaws(IOManagerSuite):
     def test_a_re_run_replaces_what_the_same_partition_loaded(self, steps: Steps) -> None:

@@ -22,9 +22,11 @@ from assets_core.model.records import (
     AssetVersions,
     AttemptFailed,
     AttemptRecord,
+    CheckTally,
     ClaimedStep,
     DataVersions,
     Fenced,
+    PartitionCheck,
     RecordedSuccess,
     RunKind,
     RunStatus,
@@ -75,8 +77,9 @@ def outcome(
     passed: bool,
     message: str = "",
     metadata: dict[str, Scalar] | None = None,
+    partition_id: int | None = None,
 ) -> CheckOutcome:
-    return CheckOutcome(check, "orders", blocking, passed, message, metadata or {})
+    return CheckOutcome(check, "orders", blocking, passed, message, metadata or {}, partition_id)
 
 
 def columns(store: StateStore, asset: AssetVersions = ORDERS) -> dict[int, tuple[int, ...]]:
@@ -837,6 +840,59 @@ class RunsSuite:
             (bad.step_id, replace(odd, message="\\udc80")),
         ]
         assert store.checks("run-2") == []
+
+    def test_the_last_word_of_a_check_is_kept_per_partition(self, store: StateStore) -> None:
+        session = Session(store)
+        good = outcome("range", blocking=False, passed=True, partition_id=1)
+        bad = outcome("range", blocking=False, passed=False, message="3 rows", partition_id=2)
+        whole = outcome("rows", blocking=False, passed=False, message="few", metadata={"n": 2})
+        step = session.claim(1, 2)
+        store.record(
+            [
+                StepSucceeded(
+                    step.step_id, step.epoch, (receipt(1), receipt(2)), (good, bad, whole)
+                )
+            ],
+            LATER,
+        )
+        assert store.checks("run-1") == [(step.step_id, one) for one in (good, bad, whole)]
+        assert store.check_tallies("orders", ORDERS.space) == [
+            CheckTally("range", 1, 1),
+            CheckTally("rows", 0, 2),
+        ]
+        assert store.failed_checks("orders", ORDERS.space) == [
+            PartitionCheck(replace(whole, partition_id=1), LATER, step.step_id),
+            PartitionCheck(bad, LATER, step.step_id),
+            PartitionCheck(replace(whole, partition_id=2), LATER, step.step_id),
+        ]
+        assert len(store.failed_checks("orders", ORDERS.space, limit=2)) == 2
+        failing = session.claim(1)
+        only = outcome("range", blocking=True, passed=False, message="worse")
+        failed = AttemptFailed(failing.step_id, failing.epoch, "", "", final=True, checks=(only,))
+        store.record([failed], LATER)
+        # What was said before of that partition went, also by checks that are no more.
+        assert store.check_tallies("orders", ORDERS.space) == [
+            CheckTally("range", 0, 2),
+            CheckTally("rows", 0, 1),
+        ]
+        assert store.check_tallies("trend", ORDERS.space) == []
+        assert store.failed_checks("orders", "another space") == []
+
+    def test_published_rows_are_judged_again_without_becoming_fresh_or_stale(
+        self, store: StateStore
+    ) -> None:
+        session = Session(store)
+        session.materialize(1, 2)
+        before, tokens = columns(store), store.snapshot([ORDERS]).seq
+        broken = outcome("range", blocking=False, passed=False, partition_id=2)
+        store.record_checks("orders", ORDERS.space, [1, 2], [broken], LATER)
+        assert store.failed_checks("orders", ORDERS.space) == [PartitionCheck(broken, LATER, None)]
+        assert (columns(store), store.snapshot([ORDERS]).seq) == (before, tokens)
+        store.record_checks("orders", ORDERS.space, [2], [replace(broken, passed=True)], LATER)
+        assert store.check_tallies("orders", ORDERS.space) == [CheckTally("range", 1, 0)]
+        with pytest.raises(StoreError, match="nothing was ever recorded"):
+            store.record_checks("nobody", ORDERS.space, [1], [broken], LATER)
+        assert store.verify() == []
 
     def test_the_seconds_of_a_step_are_kept_apart_from_the_times_of_its_group(
         self, store: StateStore

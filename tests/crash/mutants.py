@@ -64,9 +64,9 @@ def _remove_a_file_before_its_successor_is_there() -> None:
 
 
 def _record_before_publishing() -> None:
-    from assets_core.execution import runner
+    from assets_core.execution import flight
 
-    publish = runner.publish_group
+    publish = flight.publish_group
     later: list[Callable[[], object]] = []
 
     def postponed(manager: Any, done: Any) -> Any:
@@ -83,7 +83,7 @@ def _record_before_publishing() -> None:
             for one in done
         ]
 
-    runner.publish_group = postponed
+    flight.publish_group = postponed
 
 
 def _believe_every_step_of_a_crash() -> None:
@@ -196,9 +196,9 @@ def _blame_the_state_for_a_run_that_was_taken_over() -> None:
 
 
 def _leave_what_a_killed_step_staged() -> None:
-    from assets_core.execution.runner import _Flight
+    from assets_core.execution.flight import Flight
 
-    _Flight._discard_stage = lambda *_: None  # type: ignore[method-assign]
+    Flight._discard_stage = lambda *_: None  # type: ignore[method-assign]
 
 
 def _let_retries_into_a_full_pool() -> None:

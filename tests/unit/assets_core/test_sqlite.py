@@ -32,6 +32,7 @@ from assets_core.model.records import (
 )
 from assets_core.state import (
     schema,
+    sql_checks,
     sql_chunks,
     sql_log,
     sql_pools,
@@ -142,8 +143,7 @@ class TestTheFile:
 
     def test_the_order_of_migrations_is_their_numbering(self) -> None:
         versions = [migration.version for migration in schema.MIGRATIONS]
-        assert versions == list(range(1, len(versions) + 1))
-        assert versions[-1] == schema.SCHEMA_VERSION
+        assert versions == list(range(1, schema.SCHEMA_VERSION + 1))
         assert len({migration.intent for migration in schema.MIGRATIONS}) == len(versions)
 
     def test_parts_that_versions_share_are_stored_once(self, path: Path) -> None:
@@ -166,6 +166,9 @@ class TestTheFile:
         older = apsw.Connection(str(path))
         older.execute("drop table pool_turn; drop index step_in_pool; drop index step_measured")
         older.execute("alter table step drop column pool; alter table step drop column seconds")
+        older.execute(
+            "drop table partition_check; alter table check_result drop column partition_id"
+        )
         older.execute("drop table version_part; drop table part")
         older.execute("update meta set value = '4' where name = 'schema_version'")
         older.close()
@@ -513,7 +516,9 @@ class TestTransactions:
                 (sql_pools._IN_USE, 1, "step_in_pool (pool=?)"),
                 (sql_steps._END_STEP, 8, "INTEGER PRIMARY KEY (rowid=?)"),
                 (sql_runs._STEPS, 2, "step_by_run (run=?)"),
-                (sql_runs._CHECKS, 1, "check_result_by_step (step_id=?)"),
+                (sql_checks._OF_RUN, 1, "check_result_by_step (step_id=?)"),
+                (sql_checks._FAILED, 3, "PRIMARY KEY (asset_id=?)"),
+                (sql_checks._FORGET, 2, "PRIMARY KEY (asset_id=? AND partition_id=?)"),
                 (sql_runs._DURATIONS, 3, "step_measured (asset_id=?)"),
                 (sql_runs._UNFINISHED, 0, "run_running"),
             ):

@@ -396,6 +396,11 @@ class TestWhenFoldingHappens:
         older.execute("alter table asset drop column restarted_at")
         older.execute("drop table version_part; drop table part")
         older.execute("drop index step_measured; alter table step drop column seconds")
+        older.execute("drop table pool_turn; drop index step_in_pool")
+        older.execute("alter table step drop column pool")
+        older.execute(
+            "drop table partition_check; alter table check_result drop column partition_id"
+        )
         older.execute("update meta set value = '1' where name = 'schema_version'")
         older.close()
         with SqliteStore(path) as store:
