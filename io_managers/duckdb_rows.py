@@ -21,13 +21,19 @@ from io_managers.partition_columns import (
     lanes,
     partition_columns,
 )
-from io_managers.schemas import missing_wanted
+from io_managers.schemas import (
+    conformed_stream,
+    missing_wanted,
+    readable_schema,
+    wanted_schema,
+)
 from io_managers.workbench import BATCH_ROWS, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
     import pyarrow as pa
+    from duckdb import DuckDBPyConnection
 
     from assets_core.model.io_manager import PartitionSlice, ReadRequest, Target
     from io_managers.duckdb_commits import Catalog
@@ -88,10 +94,17 @@ def rows_of(
         yield pa.RecordBatchReader.from_batches(pa.schema([]), [])
         return
     types = catalog.types(connection, target.asset)
-    columns = _wanted(request, types)
-    if not columns:
+    schema = None
+    if target.schema is None:
+        names = _wanted(request, types)
+    else:
+        stored = arrow_schema(connection, qualified(target.asset))
+        schema = wanted_schema(request, readable_schema(target, stored))
+        names = _stored_names(schema, stored)
+    if not names:
         yield pa.RecordBatchReader.from_batches(pa.schema([]), [])
         return
+    columns = ", ".join(quoted(name) for name in names)
     texts, time = _text_and_time(target, types)
     order, join, tables = "", "", {}
     if len(request.slices) > 1:
@@ -110,7 +123,7 @@ def rows_of(
                 BATCH_ROWS
             )
             try:
-                yield reader
+                yield reader if schema is None else conformed_stream(reader, schema)
             finally:
                 # DuckDB 2.0 takes no further statement while a result is open.
                 reader.close()
@@ -219,10 +232,27 @@ def _one_of(column: str, keys: Sequence[str]) -> Condition:
     return Condition(f"{quoted(column)} in (select unnest($1::varchar[]))", (list(keys),))
 
 
-def _wanted(request: ReadRequest, types: Mapping[str, str]) -> str:
+def arrow_schema(connection: DuckDBPyConnection, source: str) -> pa.Schema:
+    """The visible columns of a table or registered name, with the Arrow types that DuckDB hands out."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    reader = connection.sql(f"select * from {source} limit 0").to_arrow_reader()
+    try:
+        return pa.schema([field for field in reader.schema if field.name != PARTITION_COLUMN])
+    finally:
+        reader.close()
+
+
+def _stored_names(schema: pa.Schema, stored: pa.Schema) -> list[str]:
+    """The stored columns to read for `schema`. Rows of which none is wanted must still be counted: then it is any."""
+    wanted = {name.casefold() for name in schema.names}
+    return [name for name in stored.names if name.casefold() in wanted] or stored.names[:1]
+
+
+def _wanted(request: ReadRequest, types: Mapping[str, str]) -> Sequence[str]:
     have = [name for name in types if name != PARTITION_COLUMN]
     wanted = request.columns if request.columns is not None else have
     for name in wanted:
         if name not in have:
             raise missing_wanted(request.target.asset, name, have)
-    return ", ".join(quoted(name) for name in wanted)
+    return wanted

@@ -132,7 +132,7 @@ class DuckDBIOManager:
         rows = take_in(
             self._bench, request, stream, self._stage, convert, in_files=request.in_files
         )
-        return Staged(request, rows.rows, rows.dropped, rows)
+        return Staged(request, rows.rows, rows.dropped, rows, rows.dropped_columns)
 
     def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
         """The staged rows, any number of times."""

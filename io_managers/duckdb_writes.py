@@ -48,12 +48,12 @@ from io_managers.duckdb_commits import (
     save_table,
     table_names,
 )
-from io_managers.duckdb_rows import conditions
+from io_managers.duckdb_rows import arrow_schema, conditions
 from io_managers.fingerprint import SLOT
 from io_managers.merging import merged_receipt, plan_merge
 from io_managers.partition_columns import has_key_column, partition_columns
 from io_managers.refusals import fenced
-from io_managers.schemas import type_differs
+from io_managers.schemas import fitted_type, type_differs
 from io_managers.workbench import quoted
 
 if TYPE_CHECKING:
@@ -375,7 +375,7 @@ class _Transaction:
             self._remember(OwnTable(target.asset, layout, untyped))
             return column_types(self._connection, table)
         types = column_types(self._connection, table)
-        changes, untyped = self._changes(target.asset, incoming, own, types)
+        changes, untyped = self._changes(target, incoming, own, types)
         for change in changes:
             self._connection.execute(f"alter table {table} {change}")
         if untyped != own.untyped or layout != own.layout:
@@ -383,7 +383,7 @@ class _Transaction:
         return column_types(self._connection, table) if changes else types
 
     def _changes(
-        self, asset: str, incoming: pa.Table, own: OwnTable, types: Mapping[str, str]
+        self, target: Target, incoming: pa.Table, own: OwnTable, types: Mapping[str, str]
     ) -> tuple[list[str], tuple[str, ...]]:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
@@ -401,9 +401,24 @@ class _Transaction:
             elif old[0] in untyped:
                 changes.append(f"alter column {quoted(old[0])} type {kind} using null")
                 untyped.remove(old[0])
-            else:
-                raise type_differs(asset, name, kind, old[1])
+            elif (wider := self._wider(target, name, old)) != old[1]:
+                changes.append(f"alter column {quoted(old[0])} type {wider}")
         return changes, tuple(untyped)
+
+    def _wider(self, target: Target, incoming: str, stored: tuple[str, str]) -> str:
+        """The DuckDB type of a stored column (name, type) that takes in the rows registered as `incoming`. Raises DataError."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        name, stored_type = stored
+        old = arrow_schema(self._connection, qualified(target.asset)).field(name).type
+        new = arrow_schema(self._connection, "incoming").field(incoming).type
+        kind = fitted_type(target, name, old, new)
+        if kind is None:
+            raise type_differs(target, incoming, new, old)
+        if kind == old:
+            return stored_type
+        with self._bench.tables(wider=pa.table({name: pa.array([], kind)})):
+            return column_types(self._connection, "wider")[name]
 
     def _insert(self, table: str, rows: pa.Table) -> None:
         """Insert by name. Columns without a type are left out: INTEGER nulls don't fit every type, a missing column does."""

@@ -17,7 +17,7 @@ from assets_core.model.specs import Merge
 from io_managers.fingerprint import SLOT
 from io_managers.merging import ROW, merged_receipt, plan_merge
 from io_managers.refusals import append_needs_partitions, fenced
-from io_managers.schemas import conformed_table, joined_schema, wanted_schema
+from io_managers.schemas import conformed_table, joined_schema, readable_schema, wanted_schema
 from io_managers.staging import StagedRows, staged_rows, take_in
 from io_managers.workbench import Workbench
 
@@ -82,7 +82,7 @@ class MemoryIOManager:
                 f"{request.target.asset}{shown} is not in memory",
                 hint="materialize it first, with the same MemoryIOManager",
             )
-        schema = wanted_schema(request, asset.schema)
+        schema = wanted_schema(request, readable_schema(request.target, asset.schema))
         tables = [conformed_table(asset.rows[one.key], schema) for one in request.slices]
         return pa.concat_tables([schema.empty_table(), *tables]).to_reader()
 
@@ -94,7 +94,7 @@ class MemoryIOManager:
                 hint="leave -j and limits (timeout, memory) out, or store it with a DuckDBIOManager or ParquetIOManager",
             )
         rows = take_in(self._bench, request, stream, None)
-        return Staged(request, rows.rows, rows.dropped, rows)
+        return Staged(request, rows.rows, rows.dropped, rows, rows.dropped_columns)
 
     def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
         """The staged rows, any number of times."""
@@ -173,7 +173,7 @@ class MemoryIOManager:
         target = request.target
         merges = isinstance(target.write, Merge)
         swaps = not target.partitioned and not merges
-        schema = rows.schema if swaps else joined_schema(asset.schema, rows.schema, target.asset)
+        schema = rows.schema if swaps else joined_schema(asset.schema, rows.schema, target)
         written = self._merge(asset, request, rows, schema) if merges else None
         receipts = []
         for position, (one, batches) in enumerate(

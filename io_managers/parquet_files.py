@@ -82,21 +82,20 @@ class ParquetIOManager:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         from io_managers.parquet_rows import batches_of, schema_of  # noqa: PLC0415 - see the module's first lines
-        from io_managers.schemas import joined_schema, wanted_schema  # noqa: PLC0415 - same
+        from io_managers.schemas import joined_schema, readable_schema, wanted_schema  # noqa: PLC0415 - same
 
-        asset = request.target.asset
         paths = [partition_file(self.root, request.target, one) for one in request.slices]
         whole = pa.schema([])
         for path, one in zip(paths, request.slices, strict=True):
             schema = schema_of(path, request.target, one)
             try:
-                whole = joined_schema(whole, schema, asset)
+                whole = joined_schema(whole, schema, request.target, reading=True)
             except PartitaError as error:
                 raise IOManagerError(
                     f"{path} does not fit the partitions before it: {error.message}",
-                    hint=f"materialize all partitions of {asset} again",
+                    hint=error.hint,
                 ) from error
-        wanted = wanted_schema(request, whole)
+        wanted = wanted_schema(request, readable_schema(request.target, whole))
         return pa.RecordBatchReader.from_batches(wanted, batches_of(paths, wanted))
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
@@ -112,7 +111,7 @@ class ParquetIOManager:
         except BaseException:
             remove_stage(self._stage, request.token)
             raise
-        return Staged(request, rows.rows, rows.dropped, content)
+        return Staged(request, rows.rows, rows.dropped, content, rows.dropped_columns)
 
     def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
         """The staged rows, any number of times."""

@@ -171,7 +171,7 @@ class ParquetWriter:
         written = np.ones(staged.num_rows, dtype=bool)
         if there is not None:
             old_schema = schema_of(path, request.target, one)
-            schema = joined_schema(old_schema, rows.schema, request.target.asset)
+            schema = joined_schema(old_schema, rows.schema, request.target)
             if staged.num_rows:
                 old = numbered(path, schema)
                 plan = plan_merge(self._bench, write, staged, old, schema.names)

@@ -1,10 +1,10 @@
-"""Taking a step's rows in: judging them against the write contract, sorting them to partitions, keeping big streams on disk.
+"""Taking a step's rows in: judging them against schema and write contract, sorting them to partitions, keeping big streams on disk.
 
 The same judgement for every destination lives here; where staged rows wait is passed in. What is not decided here: whether a type
 fits a table that exists (only the destination knows), and what a merge changes (`merging`).
 
 Theory of operation. A stream is read once, batch by batch. Each batch is brought to one form of each type (no dictionaries, no "large"
-or "view" twins), every row is given its slice, rows outside are dropped or counted, null keys are counted. What remains is collected;
+or "view" twins) and to the declared columns, every row is given its slice, rows outside are dropped or counted, null keys are counted. What remains is collected;
 beyond 64 MB it goes to an Arrow IPC file, which is mapped into memory when it is read: it can be read any number of times, costs no
 memory that the system could not take back, and is never held whole. Duplicate keys need all rows and are looked for at the end. If
 anything is wrong, or the stream breaks, nothing stays behind.
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from assets_core.authoring.row_schemas import plain_type
 from assets_core.model.errors import DataError, InternalError, IOManagerError
 from assets_core.model.io_manager import PARTITION_COLUMN
 from assets_core.model.specs import Merge, OnDuplicate, OutOfRange, Replace
@@ -34,6 +35,7 @@ from io_managers.partition_columns import (
     partitions_text,
 )
 from io_managers.paths import path_segment
+from io_managers.row_shape import row_shape
 from io_managers.slicing import by_slot
 from io_managers.workbench import BATCH_ROWS, SPILL_BYTES, Workbench, quoted
 
@@ -52,7 +54,7 @@ _RESERVED = "_partita"
 
 @dataclass(frozen=True, slots=True)
 class StagedRows:
-    """Rows that were taken in and judged. `schema` is what the user returned, in one form of each type.
+    """Rows that were taken in and judged. `schema` is what the user returned, in one form of each type, or what was declared.
 
     `held` is a table, or the path of an Arrow IPC file; they have a `_partita_slot` column there if the request has several slices.
     `facts` has one entry per slice, in order.
@@ -62,6 +64,7 @@ class StagedRows:
     schema_hash: str
     facts: tuple[SliceFacts, ...]
     dropped: int
+    dropped_columns: tuple[str, ...]
     held: pa.Table | str
 
     @property
@@ -108,7 +111,10 @@ def take_in(
     asset = request.target.asset
     # Names come first: Arrow itself stumbles over a name that is there twice.
     _check_names(asset, stream.schema.names)
-    schema = convert(_in_one_form(asset, _no_rows(stream.schema))).schema
+    returned = _in_one_form(asset, _no_rows(stream.schema)).schema
+    shape = row_shape(request.target, returned)
+    shaped = shape.schema if shape is not None else returned
+    schema = convert(_no_rows(shaped)).schema
     judge = _Judge(request, schema)
     limit = 0 if in_files else SPILL_BYTES
     with _Spool(
@@ -116,7 +122,8 @@ def take_in(
     ) as spool:
         for batch in stream:
             for piece in _pieces(batch):
-                kept = judge.batch(convert(_in_one_form(asset, piece)))
+                plain = _in_one_form(asset, piece)
+                kept = judge.batch(convert(plain if shape is None else shape.batch(plain)))
                 if kept.num_rows:
                     spool.add(kept)
         judge.finish(spool.rows)
@@ -126,9 +133,10 @@ def take_in(
         spool.keep = True
     return StagedRows(
         schema=schema,
-        schema_hash=schema_hash(schema),
+        schema_hash=schema_hash(shaped),
         facts=facts,
         dropped=judge.dropped,
+        dropped_columns=shape.left_out if shape is not None else (),
         held=spool.path or table,
     )
 
@@ -435,33 +443,6 @@ def _in_one_form(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The one type that stands for all with the same values: `string` for dictionaries, views and large strings, and so on."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    types = pa.types
-    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
-        return plain_type(kind.value_type)
-    if types.is_large_string(kind) or types.is_string_view(kind):
-        return pa.string()
-    if types.is_large_binary(kind) or types.is_binary_view(kind):
-        return pa.binary()
-    if types.is_date64(kind):
-        return pa.date32()
-    if types.is_list(kind) or types.is_large_list(kind):
-        inner = plain_type(kind.value_type)
-        return kind if types.is_list(kind) and inner == kind.value_type else pa.list_(inner)
-    if types.is_struct(kind):
-        fields = [kind.field(i) for i in range(kind.num_fields)]
-        inner_types = [plain_type(field.type) for field in fields]
-        if all(a == b.type for a, b in zip(inner_types, fields, strict=True)):
-            return kind
-        return pa.struct(
-            [(field.name, inner) for field, inner in zip(fields, inner_types, strict=True)]
-        )
-    return kind
-
-
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     for start in range(0, max(batch.num_rows, 1), BATCH_ROWS):
         yield batch.slice(start, BATCH_ROWS)
@@ -495,7 +476,6 @@ def _rows(count: int) -> str:
 __all__ = [
     "StagedRows",
     "own_name",
-    "plain_type",
     "remove_stage",
     "stage_folder",
     "staged_rows",

@@ -16,17 +16,22 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, Generic, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, overload
 
 from assets_core.authoring.amounts import as_bytes
+from assets_core.authoring.row_schemas import as_schema_policy, as_table_schema
 from assets_core.model.errors import DefinitionError
 from assets_core.model.specs import Append, HasKey, Input, Merge, Replace, RetryPolicy
+from assets_core.model.table_schemas import SchemaPolicy
 
 if TYPE_CHECKING:
     # The defaults let `Asset` stand for `Asset[..., Any]`; at run time typing's own, which has none before 3.13, is enough.
+    import pyarrow as pa
+    from pydantic import BaseModel
     from typing_extensions import ParamSpec, TypeVar
 
     from assets_core.model.specs import PartitionBy, WriteMode
+    from assets_core.model.table_schemas import TableSchema
     from partitions.definitions import Partitions
 
     P = ParamSpec("P", default=...)
@@ -96,6 +101,8 @@ class Asset(Generic[P, R_co]):
     deps: tuple[Input, ...] = ()
     write: WriteMode = _REPLACE
     partition_by: PartitionBy | None = None
+    schema: TableSchema | None = None
+    schema_policy: SchemaPolicy = SchemaPolicy.ADD_NULLABLE
     io_manager: str = "default"
     retry: RetryPolicy = _ONE_ATTEMPT
     batch_size: int = 1
@@ -170,6 +177,10 @@ def asset(
     description: str | None = None,
     write: WriteMode = _REPLACE,
     partition_by: str | Mapping[str, str] | None = None,
+    schema: pa.Schema | type[BaseModel] | None = None,
+    schema_policy: SchemaPolicy
+    | Literal["freeze", "add_nullable", "widen", "discard"]
+    | None = None,
     io_manager: str = "default",
     retry: RetryPolicy = _ONE_ATTEMPT,
     batch_size: int = 1,
@@ -200,6 +211,10 @@ def asset(
     description: str | None = None,
     write: WriteMode = _REPLACE,
     partition_by: str | Mapping[str, str] | None = None,
+    schema: pa.Schema | type[BaseModel] | None = None,
+    schema_policy: SchemaPolicy
+    | Literal["freeze", "add_nullable", "widen", "discard"]
+    | None = None,
     io_manager: str = "default",
     retry: RetryPolicy = _ONE_ATTEMPT,
     batch_size: int = 1,
@@ -229,6 +244,10 @@ def asset(
     description: str | None = None,
     write: WriteMode = _REPLACE,
     partition_by: str | Mapping[str, str] | None = None,
+    schema: pa.Schema | type[BaseModel] | None = None,
+    schema_policy: SchemaPolicy
+    | Literal["freeze", "add_nullable", "widen", "discard"]
+    | None = None,
     io_manager: str = "default",
     retry: RetryPolicy = _ONE_ATTEMPT,
     batch_size: int = 1,
@@ -257,6 +276,9 @@ def asset(
         description: the function's docstring if None.
         write: `Replace()`, `Append()` or `Merge(keys=…)`.
         partition_by: the column that tells the partitions apart; for several dimensions {dimension: column}.
+        schema: the columns of the rows, a pyarrow schema or a pydantic model; None: whatever is returned.
+        schema_policy: what happens to rows with other columns: "freeze" (refused; the default with a schema), "add_nullable" (taken
+            in; the default without), "widen" (taken in, and types may grow without a loss), "discard" (undeclared ones left out).
         io_manager: the name of one of `Definitions(io_managers=…)`.
         retry: how often a failing call is tried.
         batch_size: how many consecutive partitions one call may cover; more than 1 needs `partition_by`.
@@ -300,6 +322,8 @@ def asset(
             deps=tuple(_as_input(key, upstream) for upstream in _sequence(key, "deps", deps)),
             write=_as_write_mode(key, write),
             partition_by=_as_partition_by(key, partition_by),
+            schema=as_table_schema(key, schema),
+            schema_policy=as_schema_policy(key, schema_policy, schema),
             io_manager=io_manager,
             retry=retry,
             batch_size=batch_size,
