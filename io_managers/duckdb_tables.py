@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Target,
         WriteReceipt,
     )
+    from assets_core.model.table_schemas import TableSchema
     from io_managers.duckdb_commits import Catalog
     from io_managers.duckdb_writes import Member
 
@@ -95,6 +96,8 @@ class DuckDBIOManager:
             return f"table names that start with {_RESERVED!r} are Partita's own"
         if not target.asset or "\0" in target.asset:
             return f"{target.asset!r} can't be a table name"
+        if target.schema is not None and (reason := _not_storable(target.asset, target.schema)):
+            return reason
         return append_needs_partitions(target)
 
     def read(self, request: ReadRequest) -> pa.RecordBatchReader:
@@ -295,6 +298,18 @@ def _visible(
     stored = tokens_of(connection, asset) if catalog.is_ours else []
     is_there = catalog.has_table(asset)
     return [(id_, token) for id_, token, rows in stored if is_there or rows == 0]
+
+
+def _not_storable(asset: str, schema: TableSchema) -> str | None:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    from io_managers.row_shape import declared_schema  # noqa: PLC0415 - see the module's first lines
+
+    try:
+        _storable(asset, pa.RecordBatch.from_pylist([], schema=declared_schema(schema)))
+    except DataError as error:
+        return error.message.removeprefix(f"{asset}: ")
+    return None
 
 
 def _storable(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:

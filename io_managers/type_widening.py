@@ -27,7 +27,6 @@ _INT_DIGITS = {8: 3, 16: 5, 32: 10, 64: 19}
 _UINT64_DIGITS = 20
 _UNITS = ("s", "ms", "us")
 _DECIMAL128_DIGITS = 38
-_DECIMAL256_DIGITS = 76
 
 
 def joined_type(one: pa.DataType, other: pa.DataType, *, widen: bool) -> pa.DataType | None:
@@ -129,6 +128,5 @@ def _decimal(before: int, scale: int) -> pa.DataType | None:
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     precision = before + scale
-    if precision <= _DECIMAL128_DIGITS:
-        return pa.decimal128(precision, scale)
-    return pa.decimal256(precision, scale) if precision <= _DECIMAL256_DIGITS else None
+    # DuckDB has no larger ones.
+    return pa.decimal128(precision, scale) if precision <= _DECIMAL128_DIGITS else None

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import PARTITION_COLUMN
-from assets_core.model.specs import RetryPolicy
+from assets_core.model.specs import Merge, RetryPolicy
 from partitions.definitions import SINGLE, PartitionKind
+from partitions.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,7 @@ def definition_problems(asset: Asset) -> Iterator[DefinitionError]:
     yield from _text_problems(asset)
     yield from _type_problems(asset)
     yield from _limit_problems(asset)
+    yield from _schema_problems(asset)
     if asset.partitions is not None and not is_partitions(asset.partitions):
         yield DefinitionError(
             f"asset {asset.key!r} has partitions={_shown(asset.partitions)}",
@@ -205,6 +207,28 @@ def _partition_problems(asset: Asset, partitions: Partitions) -> Iterator[Defini
                     hint=f"leave {option} out, or give it time partitions such as DailyPartitions(…)",
                 )
     yield from _partition_by_problems(asset, partitions)
+
+
+def _schema_problems(asset: Asset) -> Iterator[DefinitionError]:
+    """Columns that other options name and the schema would not let in."""
+    if asset.schema is None or not asset.schema_policy.is_closed:
+        return
+    declared = [one.name for one in asset.schema.columns]
+    by = asset.partition_by
+    wanted: list[tuple[str, str | None]] = []
+    if by is not None:
+        columns = [by] if isinstance(by, str) else [column for _, column in by]
+        wanted += [("partition_by", column) for column in columns]
+    if isinstance(asset.write, Merge):
+        wanted += [("Merge(keys=…)", column) for column in asset.write.keys]
+        wanted += [("Merge(order_by=…)", asset.write.order_by)]
+    for option, column in wanted:
+        if column is not None and column not in declared:
+            near = nearest(column, declared)
+            yield DefinitionError(
+                f"asset {asset.key!r}: {option} names column {column!r}, which its schema does not have",
+                hint=f"did you mean {near[0]!r}?" if near else "add it to schema=…",
+            )
 
 
 def _partition_by_problems(asset: Asset, partitions: Partitions) -> Iterator[DefinitionError]:

@@ -8,10 +8,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from assets_core.model.errors import DefinitionError
+from assets_core.model.table_schemas import SchemaPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from assets_core.model.table_schemas import TableSchema
     from partitions.definitions import Partitions
     from partitions.mappings import PartitionMapping
 
@@ -246,6 +248,8 @@ class AssetSpec:
     dependencies: tuple[Dependency, ...]
     write: WriteMode
     partition_by: PartitionBy | None
+    schema: TableSchema | None = None
+    schema_policy: SchemaPolicy = SchemaPolicy.ADD_NULLABLE
     io_manager: str
     retry: RetryPolicy
     batch_size: int

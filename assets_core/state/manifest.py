@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FrameType
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """The number of this module's JSON; another one never holds."""
 
 CLOCK_GRAIN_NS: Final = 20_000_000
@@ -69,7 +69,7 @@ class ManifestCheck:
 class ManifestAsset:
     """An asset as plain data. `partitions`, `write` and `retry` are descriptions; `location` names where its rows are.
 
-    `partition_kind` is the kind of the definition (`day`, `static`, `single`, …), `closed_after` and `timeout` in seconds, `memory` in
+    `schema` tells the declared columns and the policy, empty if there is none. `partition_kind` is the kind of the definition (`day`, `static`, `single`, …), `closed_after` and `timeout` in seconds, `memory` in
     bytes.
     """
 
@@ -85,6 +85,7 @@ class ManifestAsset:
     checks: tuple[ManifestCheck, ...]
     write: str
     partition_by: str | None
+    schema: str = ""
     io_manager: str
     location: str
     retry: str
