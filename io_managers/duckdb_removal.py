@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from io_managers.duckdb_commits import (
     base_tables,
     forget_table,
+    make_tables,
     own_tables,
     qualified,
     roll_back,
@@ -23,6 +24,7 @@ def remove_asset(connection: DuckDBPyConnection, asset: str) -> None:
         return
     connection.execute("begin transaction")
     try:
+        make_tables(connection)
         own = own_tables(connection).get(asset.casefold())
         if own is not None and own.asset == asset and asset in tables:
             connection.execute(f"drop table {qualified(asset)}")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     )
     from assets_core.model.table_schemas import TableSchema
     from io_managers.duckdb_commits import Catalog
-    from io_managers.duckdb_writes import Member
+    from io_managers.duckdb_members import Member
 
 _RESERVED = "_partita"
 _WAIT_LIMIT = timedelta(seconds=60)
@@ -149,7 +149,7 @@ class DuckDBIOManager:
         import duckdb  # noqa: PLC0415 - heavy
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        from io_managers.duckdb_writes import Member  # noqa: PLC0415 - see the module's first lines
+        from io_managers.duckdb_members import Member  # noqa: PLC0415 - see the module's first lines
         from io_managers.staging import staged_rows  # noqa: PLC0415 - same
 
         members = [Member(one.request, staged_rows(one)) for one in staged]

@@ -37,7 +37,7 @@ from assets_core.model.io_manager import (
     StageRequest,
     Target,
 )
-from assets_core.model.specs import Append, Merge, Replace
+from assets_core.model.specs import SCD2, Append, Merge, Replace
 from assets_core.model.table_schemas import SchemaPolicy
 from partitions.time_windows import TimeWindow
 from partitions.zones import load_zone
@@ -597,6 +597,39 @@ class MergeLaws(IOManagerSuite):
             {"id": 3, "old": None, "new": 2.5},
         ]
 
+    def test_a_key_is_one_of_its_partition_if_wanted(self, steps: Steps) -> None:
+        where = target(Merge(keys=["id"], scope="partition"), by="day")
+        parts = days("2025-01-01", 2)
+        first, second = date(2025, 1, 1), date(2025, 1, 2)
+        steps.write(where, parts, table(day=[first, second], id=[1, 1], v=["a", "b"]))
+        steps.write(where, parts, table(day=[second, first], id=[1, 2], v=["B", "c"]))
+        found = [(r["id"], r["v"]) for r in steps.rows(where, parts)]
+        assert sorted(found[:2]) == [(1, "a"), (2, "c")]
+        assert found[2:] == [(1, "B")]
+        with pytest.raises(DataError, match="more than once"):
+            steps.stage(where, parts, table(day=[first, first], id=[1, 1], v=["a", "b"]))
+
+    def test_deletions_remove_their_keys_and_are_not_stored(self, steps: Steps) -> None:
+        where = whole(Merge(keys=["id"], order_by="v", delete_when="gone"))
+        steps.write(
+            where, UNPARTITIONED, table(id=[1, 2, 3], v=[5, 5, 5], gone=[False, None, True])
+        )
+        assert {r["id"] for r in steps.rows(where, UNPARTITIONED)} == {1, 2}
+        older = steps.write(where, UNPARTITIONED, table(id=[1, 9], v=[4, 4], gone=[True, True]))
+        assert {r["id"] for r in steps.rows(where, UNPARTITIONED)} == {1, 2}
+        newer = steps.write(where, UNPARTITIONED, table(id=[1], v=[6], gone=[True]))
+        assert {r["id"] for r in steps.rows(where, UNPARTITIONED)} == {2}
+        again = steps.write(where, UNPARTITIONED, table(id=[1], v=[6], gone=[True]))
+        versions = [one.receipts[0].data_version for one in (older, newer, again)]
+        assert versions[0] != versions[1] == versions[2]
+
+    @pytest.mark.parametrize("condition", ["no such column", "missing", "id", "1; drop table x"])
+    def test_a_condition_that_is_none_is_refused(self, steps: Steps, condition: str) -> None:
+        where = whole(Merge(keys=["id"], delete_when=condition))
+        rows = table(id=["a", "b"])
+        refusal = steps.fail(where, UNPARTITIONED, rows)
+        assert "delete_when" in refusal.message
+
     def test_keys_of_several_columns(self, steps: Steps) -> None:
         where = whole(Merge(keys=["a", "b"]))
         steps.write(where, UNPARTITIONED, table(a=[1, 1], b=["x", "y"], v=[1, 2]))
@@ -641,6 +674,173 @@ class MergeLaws(IOManagerSuite):
         found = {r["id"]: r["v"] for r in steps.rows(where, parts)}
         assert found == {7: "2", 0: "own 0", 1: "own 1", 2: "own 2"}
         assert [r["id"] for r in steps.rows(where, parts[:1])] == [0]
+
+
+class HistoryLaws(IOManagerSuite):
+    """`SCD2`; random plays are in `tests/property/test_history_laws.py`."""
+
+    changes = target(SCD2(keys=["id"], track=["v"]))
+    snapshots = target(SCD2(keys=["id"], track=["v"], on_absent="close"))
+
+    @staticmethod
+    def told(steps: Steps, where: Target, slices: Sequence[PartitionSlice]) -> list[str]:
+        """Each version in a line: key, value, and the local days from which and up to which it was valid."""
+
+        def day(instant: object) -> str:
+            assert instant is None or isinstance(instant, datetime)
+            return (
+                "" if instant is None else f"{instant.astimezone(load_zone('Europe/Berlin')):%d}"
+            )
+
+        found = steps.rows(where, slices)
+        assert all(row["is_current"] == (row["valid_to"] is None) for row in found)
+        return sorted(
+            f"{r['id']} {r['v']} {day(r['valid_from'])}-{day(r['valid_to'])}" for r in found
+        )
+
+    def test_a_change_ends_a_version_and_begins_another(self, steps: Steps) -> None:
+        parts = days("2025-01-01", 3)
+        steps.write(self.changes, parts[:1], table(id=[1, 2], v=["a", "x"], n=[1, 1]))
+        steps.write(self.changes, parts[1:2], table(id=[1], v=["a"], n=[2]))
+        steps.write(self.changes, parts[2:], table(id=[1], v=["b"], n=[3]))
+        assert self.told(steps, self.changes, parts) == ["1 a 01-03", "1 b 03-", "2 x 01-"]
+        found = {(r["id"], r["v"]): r["n"] for r in steps.rows(self.changes, parts)}
+        assert found == {(1, "a"): 2, (1, "b"): 3, (2, "x"): 1}, "untracked: the last value"
+
+    def test_reading_a_partition_is_the_history_as_of_then(self, steps: Steps) -> None:
+        parts = days("2025-01-01", 3)
+        for part, value in zip(parts, "aab", strict=True):
+            steps.write(self.changes, [part], table(id=[1], v=[value]))
+        assert self.told(steps, self.changes, parts[1:2]) == ["1 a 01-"]
+        assert self.told(steps, self.changes, parts[2:]) == ["1 a 01-03", "1 b 03-"]
+
+    def test_a_past_partition_that_runs_again_rewinds_and_replays(self, steps: Steps) -> None:
+        parts = days("2025-01-01", 3)
+        for part, value in zip(parts, "abc", strict=True):
+            steps.write(self.changes, [part], table(id=[1], v=[value]))
+        assert self.told(steps, self.changes, parts) == ["1 a 01-02", "1 b 02-03", "1 c 03-"]
+        steps.write(self.changes, parts[1:2], table(id=[1], v=["a"]))
+        assert self.told(steps, self.changes, parts) == ["1 a 01-03", "1 c 03-"]
+        steps.write(self.changes, parts[1:2], table(id=[2], v=["z"]))
+        assert self.told(steps, self.changes, parts) == ["1 a 01-03", "1 c 03-", "2 z 02-"]
+
+    def test_the_order_of_the_runs_does_not_matter(self, steps: Steps) -> None:
+        parts = days("2025-01-01", 3)
+        for i in (2, 0, 1):
+            steps.write(self.changes, [parts[i]], table(id=[1], v=["aba"[i]]))
+        assert self.told(steps, self.changes, parts) == ["1 a 01-02", "1 a 03-", "1 b 02-03"]
+
+    def test_a_key_that_a_snapshot_does_not_have_ends_and_may_come_back(
+        self, steps: Steps
+    ) -> None:
+        parts = days("2025-01-01", 4)
+        empty = pa.table({"id": pa.array([], pa.int64()), "v": pa.array([], pa.string())})
+        steps.write(self.snapshots, parts[:1], table(id=[1, 2], v=["a", "x"]))
+        steps.write(self.snapshots, parts[3:], table(id=[1], v=["a"]))
+        assert self.told(steps, self.snapshots, parts[3:]) == ["1 a 01-", "2 x 01-04"]
+        steps.write(self.snapshots, parts[1:2], empty)
+        assert self.told(steps, self.snapshots, parts[3:]) == ["1 a 01-02", "1 a 04-", "2 x 01-02"]
+        steps.write(self.snapshots, parts[1:2], pa.table({}))
+        assert self.told(steps, self.snapshots, parts[3:]) == ["1 a 01-02", "1 a 04-", "2 x 01-02"]
+
+    def test_a_column_may_say_since_when_a_row_is_so(self, steps: Steps) -> None:
+        where, parts = (
+            target(SCD2(keys=["id"], track=["v"], effective="at")),
+            days("2025-01-01", 2),
+        )
+        first, second, third = (date(2024, 12, day) for day in (1, 5, 9))
+        steps.write(where, parts[:1], table(id=[1, 1], v=["a", "c"], at=[first, third]))
+        steps.write(where, parts[1:], table(id=[1], v=["b"], at=[second]))
+        found = [(r["v"], r["valid_from"], r["valid_to"]) for r in steps.rows(where, parts)]
+        assert found == [("a", first, second), ("b", second, third), ("c", third, None)]
+        steps.write(where, parts[1:], table(id=[1], v=["d"], at=[third]))
+        found = [(r["v"], r["valid_from"], r["valid_to"]) for r in steps.rows(where, parts)]
+        assert found == [("a", first, third), ("d", third, None)]
+
+    def test_versions_have_columns_of_their_own(self, steps: Steps) -> None:
+        part = days("2025-01-01")
+        steps.write(self.changes, part, table(id=[1], v=["a"]))
+        found = steps.manager.read(ReadRequest(self.changes, part)).read_all()
+        instant = pa.timestamp("us", "UTC")
+        assert dict(zip(found.schema.names, found.schema.types, strict=True)) == {
+            "id": pa.int64(),
+            "v": pa.string(),
+            "valid_from": instant,
+            "valid_to": instant,
+            "is_current": pa.bool_(),
+        }
+        assert steps.rows(self.changes, part, ("is_current", "id")) == [
+            {"is_current": True, "id": 1}
+        ]
+        with pytest.raises(IOManagerError, match="no column 'valid_form'"):
+            steps.rows(self.changes, part, ("valid_form",))
+        with pytest.raises(DataError, match="'valid_to'"):
+            steps.stage(self.changes, part, table(id=[1], v=["a"], valid_to=[None]))
+
+    def test_keys_are_judged_while_staging(self, steps: Steps) -> None:
+        part, dated = days("2025-01-01"), target(SCD2(keys=["id"], effective="at"))
+        with pytest.raises(DataError, match=r"1 key of SCD2.* more than once"):
+            steps.stage(self.changes, part, table(id=[1, 1], v=["a", "b"]))
+        with pytest.raises(DataError, match="no value in key column 'id'"):
+            steps.stage(self.changes, part, table(id=[None], v=["a"]))
+        with pytest.raises(DataError, match="'v'"):
+            steps.stage(self.changes, part, table(id=[1]))
+        rows = pa.table({"id": [1], "at": pa.array([None], pa.date32())})
+        with pytest.raises(DataError, match="no value in effective column 'at'"):
+            steps.stage(dated, part, rows)
+        with pytest.raises(DataError, match="neither a date nor a timestamp"):
+            steps.stage(dated, part, table(id=[1], at=["today"]))
+
+    def test_declared_and_added_columns_work_in_histories(self, steps: Steps) -> None:
+        parts = days("2025-01-01", 2)
+        narrow = replace(self.changes, schema_policy=SchemaPolicy.WIDEN)
+        steps.write(narrow, parts[:1], pa.table({"id": pa.array([1], pa.int32()), "v": ["a"]}))
+        steps.write(narrow, parts[1:], table(id=[1], v=["b"], more=[2]))
+        found = steps.manager.read(ReadRequest(narrow, parts)).read_all()
+        assert found.schema.field("id").type == pa.int64()
+        assert found["more"].to_pylist() == [None, 2]
+        columns = pa.schema({"v": pa.string(), "id": pa.int64(), "more": pa.int64()})
+        frozen = declared(columns, write=self.changes.write)
+        assert steps.manager.read(ReadRequest(frozen, parts)).read_all().column_names == [
+            *columns.names,
+            "valid_from",
+            "valid_to",
+            "is_current",
+        ]
+
+    def test_a_partition_from_before_the_history_is_named(self, steps: Steps) -> None:
+        parts = days("2025-01-01", 2)
+        steps.write(target(), parts[:1], table(id=[1], v=["a"]))
+        steps.write(self.changes, parts[1:], table(id=[1], v=["b"]))
+        with pytest.raises(
+            IOManagerError, match="2025-01-01 was written under another write mode"
+        ):
+            steps.rows(self.changes, parts[1:])
+        steps.write(self.changes, parts[:1], table(id=[1], v=["a"]))
+        assert self.told(steps, self.changes, parts[1:]) == ["1 a 01-02", "1 b 02-"]
+
+    def test_a_partition_that_is_not_there_is_named_in_histories(self, steps: Steps) -> None:
+        parts = days("2025-01-01", 2)
+        steps.write(self.changes, parts[:1], table(id=[1], v=["a"]))
+        with pytest.raises(IOManagerError, match="2025-01-02"):
+            steps.rows(self.changes, parts)
+
+    def test_a_removed_history_begins_anew(self, steps: Steps) -> None:
+        parts = days("2025-01-01", 2)
+        steps.write(self.changes, parts[:1], table(id=[1], v=["a"]))
+        steps.manager.remove(self.changes)
+        steps.write(self.changes, parts[1:], table(id=[1], v=["b"]))
+        assert self.told(steps, self.changes, parts[1:]) == ["1 b 02-"]
+
+    def test_days_of_23_and_25_hours_begin_at_their_own_midnights(self, steps: Steps) -> None:
+        parts = days("2025-03-30", 2)
+        for part, value in zip(parts, "ab", strict=True):
+            steps.write(self.changes, [part], table(id=[1], v=[value]))
+        found = [r["valid_from"] for r in steps.rows(self.changes, parts)]
+        assert found == [
+            datetime(2025, 3, 29, 23, tzinfo=UTC),
+            datetime(2025, 3, 30, 22, tzinfo=UTC),
+        ]
 
 
 class SchemaLaws(IOManagerSuite):
@@ -1377,6 +1577,7 @@ class FullIOManagerSuite(
     JudgementLaws,
     AppendLaws,
     MergeLaws,
+    HistoryLaws,
     SchemaLaws,
     DeclaredSchemaLaws,
     SchemaChangeLaws,
