@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from assets_core.model.io_manager import WriteReceipt
+from assets_core.model.io_manager import PARTITION_COLUMN, WriteReceipt
 from io_managers.duckdb_file import ATTACHED
 from io_managers.moments import Moment, no_moment
 from io_managers.workbench import quoted
@@ -21,6 +21,7 @@ from io_managers.workbench import quoted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
     from assets_core.model.io_manager import StageRequest
@@ -114,6 +115,17 @@ def column_types(connection: DuckDBPyConnection, source: str) -> dict[str, str]:
     """Column names and DuckDB types of a table or registered name, in order."""
     found = connection.execute(f"describe select * from {source}").fetchall()
     return {row[0]: row[1] for row in found}
+
+
+def arrow_schema(connection: DuckDBPyConnection, source: str) -> pa.Schema:
+    """The visible columns of a table or registered name, with the Arrow types that DuckDB hands out."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    reader = connection.sql(f"select * from {source} limit 0").to_arrow_reader()
+    try:
+        return pa.schema([field for field in reader.schema if field.name != PARTITION_COLUMN])
+    finally:
+        reader.close()
 
 
 def own_tables(connection: DuckDBPyConnection) -> dict[str, OwnTable]:

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import PARTITION_COLUMN
-from assets_core.model.specs import HISTORY_COLUMNS
-from io_managers.duckdb_commits import moments_of, qualified
-from io_managers.history import MOMENTS, PLACE, history_schema, history_sql, moments_table
-from io_managers.merging import ROW
-from io_managers.moments import is_history, last_moment
+from io_managers.duckdb_commits import arrow_schema, qualified
+from io_managers.duckdb_history import history_of
+from io_managers.moments import is_history
 from io_managers.partition_columns import (
     ColumnKind,
     bounds_of,
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping, Sequence
 
     import pyarrow as pa
-    from duckdb import DuckDBPyConnection
 
     from assets_core.model.io_manager import PartitionSlice, ReadRequest, Target
     from io_managers.duckdb_commits import Catalog
@@ -98,7 +95,7 @@ def rows_of(
         yield pa.RecordBatchReader.from_batches(pa.schema([]), [])
         return
     if is_history(target):
-        yield from _history_of(bench, request)
+        yield from history_of(bench, request)
         return
     types = catalog.types(connection, target.asset)
     schema = None
@@ -134,34 +131,6 @@ def rows_of(
             finally:
                 # DuckDB 2.0 takes no further statement while a result is open.
                 reader.close()
-
-
-def _history_of(
-    bench: Workbench, request: ReadRequest
-) -> Generator[pa.RecordBatchReader, None, None]:
-    """The history up to the last of the asked partitions, folded in the file."""
-    target, connection = request.target, bench.connection()
-    table, last = qualified(target.asset), last_moment(target, request.slices)
-    stored = arrow_schema(connection, table)
-    full = history_schema(target, readable_schema(target, stored))
-    schema = wanted_schema(request, full)
-    moments = [
-        one for one in moments_of(connection, target.asset) if last is not None and one.at <= last
-    ]
-    columns = ", ".join(
-        f"{'f' if name in HISTORY_COLUMNS else 'e'}.{quoted(name)}"
-        for name in (*stored.names, *HISTORY_COLUMNS)
-    )
-    events = f"(select t.*, t.rowid as {ROW}, m.{PLACE} from {table} t join {MOMENTS} m on t.{PARTITION_COLUMN} = m.key)"
-    history = history_sql(target, stored.names, events)
-    with bench.tables(**{MOMENTS: moments_table(moments)}) as connection:
-        reader = connection.sql(
-            f"select {columns} from ({history}) f join {table} e on e.rowid = f.{ROW} order by f.valid_from, f.{ROW}"
-        ).to_arrow_reader(BATCH_ROWS)
-        try:
-            yield conformed_stream(reader, schema)
-        finally:
-            reader.close()
 
 
 def _order(texts: Sequence[str], time: str | None) -> list[str]:
@@ -265,17 +234,6 @@ def _one_of(column: str, keys: Sequence[str]) -> Condition:
     if len(keys) == 1:
         return Condition(f"{quoted(column)} = $1", (keys[0],))
     return Condition(f"{quoted(column)} in (select unnest($1::varchar[]))", (list(keys),))
-
-
-def arrow_schema(connection: DuckDBPyConnection, source: str) -> pa.Schema:
-    """The visible columns of a table or registered name, with the Arrow types that DuckDB hands out."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    reader = connection.sql(f"select * from {source} limit 0").to_arrow_reader()
-    try:
-        return pa.schema([field for field in reader.schema if field.name != PARTITION_COLUMN])
-    finally:
-        reader.close()
 
 
 def _stored_names(schema: pa.Schema, stored: pa.Schema) -> list[str]:

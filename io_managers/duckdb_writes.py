@@ -36,6 +36,7 @@ from assets_core.model.specs import Merge, MergeScope
 from io_managers.duckdb_commits import (
     Commit,
     OwnTable,
+    arrow_schema,
     column_types,
     commits_of,
     forget_table,
@@ -48,8 +49,9 @@ from io_managers.duckdb_commits import (
     save_table,
     table_names,
 )
+from io_managers.duckdb_history import check_view, drop_view, has_view, make_view
 from io_managers.duckdb_members import Member, by_asset, incoming_of, rounds, rows_of_slices
-from io_managers.duckdb_rows import arrow_schema, conditions
+from io_managers.duckdb_rows import conditions
 from io_managers.fingerprint import SLOT
 from io_managers.merging import MergePlan, Stored, merged_receipt, plan_merge
 from io_managers.moments import is_history, moment_of
@@ -175,11 +177,17 @@ class _Transaction:
         incoming = incoming_of(members)
         if isinstance(target.write, Merge):
             return self._merge(members, incoming, own, commits)
+        if is_history(target):
+            check_view(self._connection, target.asset, self._path)
         if target.partitioned:
             self._replace(members, incoming, own)
             if is_history(target):
                 moments = [moment_of(member.request) for member in members]
                 save_moments(self._connection, target.asset, moments)
+                if target.asset.casefold() in self._names:
+                    make_view(self._connection, target)
+            elif has_view(target.asset, self._names):
+                drop_view(self._connection, target.asset)
         else:
             self._swap(target, incoming, own)
         return [

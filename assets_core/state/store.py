@@ -141,7 +141,7 @@ class StateStore(Protocol):
     def schema_hashes(self, asset: str, space: str) -> Mapping[int, str]:
         """Schema hash of the rows that each partition published last, in the order in which they were published.
 
-        Looks at every partition of the asset (0.1 s for 87,600): for a look at one asset, not for planning.
+        Looks at every partition of the asset (0.2 s for 87,600): for a look at one asset, not for planning.
         """
         ...
 
