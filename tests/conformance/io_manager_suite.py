@@ -882,6 +882,23 @@ class SchemaLaws(IOManagerSuite):
         assert [r["at"] for r in steps.rows(target(), parts)] == [None, date(2025, 1, 1), None]
 
     @pytest.mark.parametrize(
+        ("empty", "full"),
+        [
+            (pa.array([[], None, [None]], pa.list_(pa.null())), pa.array([[date(2025, 1, 1)]])),
+            (pa.array([{"a": None}, None], pa.struct([("a", pa.null())])), pa.array([{"a": "x"}])),
+        ],
+        ids=["list", "struct"],
+    )
+    def test_parts_of_nulls_take_the_type_of_the_first_value(
+        self, steps: Steps, empty: pa.Array, full: pa.Array
+    ) -> None:
+        parts = days("2025-01-01", 3)
+        for part, values in zip(parts, (empty, full, empty), strict=True):
+            steps.write(target(), [part], pa.table({"v": values}))
+        found = [r["v"] for r in steps.rows(target(), parts)]
+        assert found == [*empty.to_pylist(), *full.to_pylist(), *empty.to_pylist()]
+
+    @pytest.mark.parametrize(
         "values",
         [
             pa.array([1, None, -(2**63)], pa.int64()),
