@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from assets_core.model.errors import DefinitionError, IOManagerError, PartitaError
 from assets_core.model.io_manager import Published, PublishFailed, Staged
 from assets_core.model.specs import Merge, MergeScope
-from io_managers.moments import Moment, is_history, last_moment, no_moment
 from io_managers.parquet_layout import FILE, STAGE, asset_folder, partition_file, read_footer
 from io_managers.parquet_notes import NOTES, Note, file_mark, read_note, token_mark, write_note
 from io_managers.refusals import append_needs_partitions, first_line, reading_from, stream_from
@@ -83,7 +82,8 @@ class ParquetIOManager:
         """A stream that opens one file after the other. A file that is replaced meanwhile is read whole-old or whole-new."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        from io_managers.parquet_rows import batches_of, schema_of  # noqa: PLC0415 - see the module's first lines
+        from io_managers.moments import is_history  # noqa: PLC0415 - see the module's first lines
+        from io_managers.parquet_rows import batches_of, schema_of  # noqa: PLC0415 - same
         from io_managers.schemas import readable_schema, wanted_schema  # noqa: PLC0415 - same
 
         paths = [partition_file(self.root, request.target, one) for one in request.slices]
@@ -225,6 +225,7 @@ class ParquetIOManager:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         from io_managers.history import history_schema, history_table  # noqa: PLC0415 - see the module's first lines
+        from io_managers.moments import Moment, last_moment, no_moment  # noqa: PLC0415 - same
         from io_managers.parquet_rows import batches_of, schema_at  # noqa: PLC0415 - same
         from io_managers.schemas import conformed_table, readable_schema, wanted_schema  # noqa: PLC0415 - same
 

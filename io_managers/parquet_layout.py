@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import WriteReceipt
-from io_managers.moments import is_history, moment_of
 from io_managers.paths import dimension_prefix, path_segment
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ def footer_fields(
     request: StageRequest, one: PartitionSlice, receipt: WriteReceipt
 ) -> dict[str, str]:
     """What goes into the footer, as text. The stored size is not in it: a file can't know its own."""
+    from io_managers.moments import is_history, moment_of  # noqa: PLC0415 - a look at a file doesn't need it
+
     told = {}
     if is_history(request.target):
         told[f"{_FIELD}moment"] = moment_of(request).at.isoformat()
