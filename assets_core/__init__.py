@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from assets_core.model.specs import Append, Input, Merge, Replace, RetryPolicy
 
 __all__ = [
+    "SCD2",
     "AcceptedValues",
     "Append",
     "Asset",
@@ -131,7 +132,7 @@ _HOMES = {
         "StoreError",
         "UserCodeError",
     ),
-    "model.specs": ("Append", "Input", "Merge", "Replace", "RetryPolicy"),
+    "model.specs": ("SCD2", "Append", "Input", "Merge", "Replace", "RetryPolicy"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

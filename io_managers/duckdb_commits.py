@@ -1,4 +1,4 @@
-"""The two tables of a DuckDB file that are Partita's own: which attempt wrote each partition, and which tables are ours.
+"""The tables of a DuckDB file that are Partita's own: commits of partitions, tables that are ours, moments of partitions with a history.
 
 `_partita_commits` has one row per partition that was ever published: its rows arrive, or go, in the transaction that changes the
 partition's own rows. A partition is identified by its key, as the rows are; the id is kept for comparison with the state.
@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from assets_core.model.io_manager import WriteReceipt
+from assets_core.model.io_manager import PARTITION_COLUMN, WriteReceipt
 from io_managers.duckdb_file import ATTACHED
+from io_managers.moments import Moment, no_moment
 from io_managers.workbench import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
     from assets_core.model.io_manager import StageRequest
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 COMMITS = f"{ATTACHED}.main._partita_commits"
 TABLES = f"{ATTACHED}.main._partita_tables"
+MOMENTS = f"{ATTACHED}.main._partita_moments"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,16 @@ class OwnTable:
 
 
 def make_tables(connection: DuckDBPyConnection) -> None:
-    """Make the two tables where they are missing."""
+    """Make the three tables where they are missing."""
     connection.execute(
         f"create table if not exists {COMMITS} (asset varchar, key varchar, id bigint, epoch bigint, token varchar, rows bigint,"
         " bytes bigint, data_version varchar, schema_hash varchar)"
     )
     connection.execute(
         f"create table if not exists {TABLES} (asset varchar, layout varchar, untyped varchar[])"
+    )
+    connection.execute(
+        f"create table if not exists {MOMENTS} (asset varchar, key varchar, moment timestamptz)"
     )
 
 
@@ -110,6 +117,17 @@ def column_types(connection: DuckDBPyConnection, source: str) -> dict[str, str]:
     return {row[0]: row[1] for row in found}
 
 
+def arrow_schema(connection: DuckDBPyConnection, source: str) -> pa.Schema:
+    """The visible columns of a table or registered name, with the Arrow types that DuckDB hands out."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    reader = connection.sql(f"select * from {source} limit 0").to_arrow_reader()
+    try:
+        return pa.schema([field for field in reader.schema if field.name != PARTITION_COLUMN])
+    finally:
+        reader.close()
+
+
 def own_tables(connection: DuckDBPyConnection) -> dict[str, OwnTable]:
     """The tables that we made, by name in one case."""
     found = connection.execute(f"select asset, layout, untyped from {TABLES}").fetchall()
@@ -132,6 +150,34 @@ def forget_table(connection: DuckDBPyConnection, asset: str) -> None:
     """Forget a table, and every commit to it: the rows of all its partitions are gone."""
     connection.execute(f"delete from {TABLES} where asset = $1", [asset])
     connection.execute(f"delete from {COMMITS} where asset = $1", [asset])
+    connection.execute(f"delete from {MOMENTS} where asset = $1", [asset])
+
+
+def save_moments(connection: DuckDBPyConnection, asset: str, moments: Sequence[Moment]) -> None:
+    """Replace the moments of these partitions."""
+    keys = [one.key for one in moments]
+    connection.execute(
+        f"delete from {MOMENTS} where asset = $1 and key in (select unnest($2::varchar[]))",
+        [asset, keys],
+    )
+    connection.execute(
+        f"insert into {MOMENTS} select $1, unnest($2::varchar[]), unnest($3::timestamptz[])",
+        [asset, keys, [one.at.isoformat() for one in moments]],
+    )
+
+
+def moments_of(connection: DuckDBPyConnection, asset: str) -> list[Moment]:
+    """The moments of all partitions of an asset. Raises IOManagerError for one that was written without."""
+    found = connection.execute(
+        f"select key, moment::varchar from {COMMITS} left join (select key, moment from {MOMENTS} where asset = $1) using (key)"
+        " where asset = $1",
+        [asset],
+    ).fetchall()
+    for key, moment in found:
+        if moment is None:
+            raise no_moment(asset, key)
+    # As text: DuckDB's own way to a datetime with a zone needs a package of its own.
+    return [Moment(key, datetime.fromisoformat(moment).astimezone(UTC)) for key, moment in found]
 
 
 def commits_of(

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import PARTITION_COLUMN
-from io_managers.duckdb_commits import qualified
+from io_managers.duckdb_commits import arrow_schema, qualified
+from io_managers.duckdb_history import history_of
+from io_managers.moments import is_history
 from io_managers.partition_columns import (
     ColumnKind,
     bounds_of,
@@ -21,7 +23,12 @@ from io_managers.partition_columns import (
     lanes,
     partition_columns,
 )
-from io_managers.schemas import missing_wanted
+from io_managers.schemas import (
+    conformed_stream,
+    missing_wanted,
+    readable_schema,
+    wanted_schema,
+)
 from io_managers.workbench import BATCH_ROWS, quoted
 
 if TYPE_CHECKING:
@@ -87,11 +94,21 @@ def rows_of(
         # Only rows without any column were ever published: there was nothing to make a table of.
         yield pa.RecordBatchReader.from_batches(pa.schema([]), [])
         return
+    if is_history(target):
+        yield from history_of(bench, request)
+        return
     types = catalog.types(connection, target.asset)
-    columns = _wanted(request, types)
-    if not columns:
+    schema = None
+    if target.schema is None:
+        names = _wanted(request, types)
+    else:
+        stored = arrow_schema(connection, qualified(target.asset))
+        schema = wanted_schema(request, readable_schema(target, stored))
+        names = _stored_names(schema, stored)
+    if not names:
         yield pa.RecordBatchReader.from_batches(pa.schema([]), [])
         return
+    columns = ", ".join(quoted(name) for name in names)
     texts, time = _text_and_time(target, types)
     order, join, tables = "", "", {}
     if len(request.slices) > 1:
@@ -110,7 +127,7 @@ def rows_of(
                 BATCH_ROWS
             )
             try:
-                yield reader
+                yield reader if schema is None else conformed_stream(reader, schema)
             finally:
                 # DuckDB 2.0 takes no further statement while a result is open.
                 reader.close()
@@ -219,10 +236,16 @@ def _one_of(column: str, keys: Sequence[str]) -> Condition:
     return Condition(f"{quoted(column)} in (select unnest($1::varchar[]))", (list(keys),))
 
 
-def _wanted(request: ReadRequest, types: Mapping[str, str]) -> str:
+def _stored_names(schema: pa.Schema, stored: pa.Schema) -> list[str]:
+    """The stored columns to read for `schema`. Rows of which none is wanted must still be counted: then it is any."""
+    wanted = {name.casefold() for name in schema.names}
+    return [name for name in stored.names if name.casefold() in wanted] or stored.names[:1]
+
+
+def _wanted(request: ReadRequest, types: Mapping[str, str]) -> Sequence[str]:
     have = [name for name in types if name != PARTITION_COLUMN]
     wanted = request.columns if request.columns is not None else have
     for name in wanted:
         if name not in have:
             raise missing_wanted(request.target.asset, name, have)
-    return ", ".join(quoted(name) for name in wanted)
+    return wanted

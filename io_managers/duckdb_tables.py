@@ -36,8 +36,9 @@ if TYPE_CHECKING:
         Target,
         WriteReceipt,
     )
+    from assets_core.model.table_schemas import TableSchema
     from io_managers.duckdb_commits import Catalog
-    from io_managers.duckdb_writes import Member
+    from io_managers.duckdb_members import Member
 
 _RESERVED = "_partita"
 _WAIT_LIMIT = timedelta(seconds=60)
@@ -95,6 +96,8 @@ class DuckDBIOManager:
             return f"table names that start with {_RESERVED!r} are Partita's own"
         if not target.asset or "\0" in target.asset:
             return f"{target.asset!r} can't be a table name"
+        if target.schema is not None and (reason := _not_storable(target.asset, target.schema)):
+            return reason
         return append_needs_partitions(target)
 
     def read(self, request: ReadRequest) -> pa.RecordBatchReader:
@@ -132,7 +135,7 @@ class DuckDBIOManager:
         rows = take_in(
             self._bench, request, stream, self._stage, convert, in_files=request.in_files
         )
-        return Staged(request, rows.rows, rows.dropped, rows)
+        return Staged(request, rows.rows, rows.dropped, rows, rows.dropped_columns)
 
     def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
         """The staged rows, any number of times."""
@@ -154,7 +157,7 @@ class DuckDBIOManager:
         import duckdb  # noqa: PLC0415 - heavy
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        from io_managers.duckdb_writes import Member  # noqa: PLC0415 - see the module's first lines
+        from io_managers.duckdb_members import Member  # noqa: PLC0415 - see the module's first lines
         from io_managers.staging import staged_rows  # noqa: PLC0415 - same
 
         members = [Member(one.request, staged_rows(one)) for one in staged]
@@ -303,6 +306,18 @@ def _visible(
     stored = tokens_of(connection, asset) if catalog.is_ours else []
     is_there = catalog.has_table(asset)
     return [(id_, token) for id_, token, rows in stored if is_there or rows == 0]
+
+
+def _not_storable(asset: str, schema: TableSchema) -> str | None:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    from io_managers.row_shape import declared_schema  # noqa: PLC0415 - see the module's first lines
+
+    try:
+        _storable(asset, pa.RecordBatch.from_pylist([], schema=declared_schema(schema)))
+    except DataError as error:
+        return error.message.removeprefix(f"{asset}: ")
+    return None
 
 
 def _storable(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -19,7 +19,6 @@ staged rows. No three-way MERGE statement: it scans the table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,10 +32,11 @@ from assets_core.model.io_manager import (
     StageRequest,
     WriteReceipt,
 )
-from assets_core.model.specs import Merge
+from assets_core.model.specs import Merge, MergeScope
 from io_managers.duckdb_commits import (
     Commit,
     OwnTable,
+    arrow_schema,
     column_types,
     commits_of,
     forget_table,
@@ -45,15 +45,19 @@ from io_managers.duckdb_commits import (
     qualified,
     roll_back,
     save_commits,
+    save_moments,
     save_table,
     table_names,
 )
+from io_managers.duckdb_history import check_view, drop_view, has_view, make_view
+from io_managers.duckdb_members import Member, by_asset, incoming_of, rounds, rows_of_slices
 from io_managers.duckdb_rows import conditions
 from io_managers.fingerprint import SLOT
-from io_managers.merging import merged_receipt, plan_merge
+from io_managers.merging import MergePlan, Stored, merged_receipt, plan_merge
+from io_managers.moments import is_history, moment_of
 from io_managers.partition_columns import has_key_column, partition_columns
 from io_managers.refusals import fenced
-from io_managers.schemas import type_differs
+from io_managers.schemas import fitted_type, type_differs
 from io_managers.workbench import quoted
 
 if TYPE_CHECKING:
@@ -61,22 +65,14 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
+    from numpy.typing import NDArray
 
     from assets_core.model.io_manager import Target
-    from io_managers.staging import StagedRows
     from io_managers.workbench import Workbench
 
 _WHOLE, _BY_KEY, _BY_COLUMNS = "whole", "key", "columns"
 _NO_TYPE = "INTEGER"
 """The type of a column that has held nothing but nulls, until rows bring one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One staged step of a group."""
-
-    request: StageRequest
-    rows: StagedRows
 
 
 Receipts = dict[str, WriteReceipt]
@@ -115,7 +111,7 @@ class _Transaction:
         outcomes: dict[int, Outcome] = {}
         done: dict[int, Published] = {}
         saved: list[tuple[StageRequest, Mapping[str, WriteReceipt]]] = []
-        for asset, numbered in _by_asset(members).items():
+        for asset, numbered in by_asset(members).items():
             keys = [one.key for _, member in numbered for one in member.request.slices]
             commits = commits_of(self._connection, asset, keys)
             newest = {key: commit.epoch for key, commit in commits.items()}
@@ -129,7 +125,7 @@ class _Transaction:
                 else:
                     newest |= {one.key: member.request.epoch for one in member.request.slices}
                     todo.append((position, member))
-            for round_ in _rounds(todo):
+            for round_ in rounds(todo):
                 self._write_round(round_, commits, outcomes)
                 commits |= _commits(round_, outcomes)
         answers: list[Published | PublishFailed] = []
@@ -178,11 +174,20 @@ class _Transaction:
     ) -> list[Receipts]:
         target = members[0].request.target
         own = self._owned(target)
-        incoming = _incoming(members)
+        incoming = incoming_of(members)
         if isinstance(target.write, Merge):
             return self._merge(members, incoming, own, commits)
+        if is_history(target):
+            check_view(self._connection, target.asset, self._path)
         if target.partitioned:
             self._replace(members, incoming, own)
+            if is_history(target):
+                moments = [moment_of(member.request) for member in members]
+                save_moments(self._connection, target.asset, moments)
+                if target.asset.casefold() in self._names:
+                    make_view(self._connection, target)
+            elif has_view(target.asset, self._names):
+                drop_view(self._connection, target.asset)
         else:
             self._swap(target, incoming, own)
         return [
@@ -276,54 +281,76 @@ class _Transaction:
         if not isinstance(write, Merge):
             raise DataError(f"{target.asset} does not merge")
         owners = np.repeat(np.arange(len(members)), [member.rows.rows for member in members])
-        written = np.zeros(incoming.num_rows, dtype=bool)
+        changed = np.zeros(incoming.num_rows, dtype=bool)
         if incoming.column_names:
+            import pyarrow as pa  # noqa: PLC0415 - heavy
+
             with self._bench.tables(incoming=incoming):
-                if len(members) > 1 and self._has_repeats(write):
+                whole_table = write.scope is MergeScope.TABLE
+                if whole_table and len(members) > 1 and self._has_repeats(write):
                     raise DataError(f"{target.asset}: two steps of one group merge the same key")
                 types = self._fitted(target, incoming, own)
-                if own is not None and incoming.num_rows:
-                    written = self._merge_into(write, target, incoming, types)
-                else:
-                    written[:] = True
-                if written.any():
-                    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-                    self._insert(
-                        qualified(target.asset),
-                        incoming if written.all() else incoming.filter(pa.array(written)),
-                    )
+                if incoming.num_rows:
+                    plan = self._planned(write, members, incoming, types, is_new=own is None)
+                    changed = plan.changed
+                    self._delete(target, plan)
+                    if plan.written.any():
+                        table = qualified(target.asset)
+                        self._insert(
+                            table,
+                            incoming
+                            if plan.written.all()
+                            else incoming.filter(pa.array(plan.written)),
+                        )
         before = {} if target.asset in self._forgotten else commits
         return [
-            self._merge_receipts(member, written[owners == i], before)
+            self._merge_receipts(member, changed[owners == i], before)
             for i, member in enumerate(members)
         ]
 
-    def _merge_into(
-        self, write: Merge, target: Target, incoming: pa.Table, types: Mapping[str, str]
-    ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _planned(
+        self,
+        write: Merge,
+        members: Sequence[Member],
+        incoming: pa.Table,
+        types: Mapping[str, str],
+        *,
+        is_new: bool,
+    ) -> MergePlan:
+        """What the merge of all members changes: against all rows of the table, or each partition's rows against its own."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
+        target = members[0].request.target
         table = qualified(target.asset)
-        visible = [name for name in incoming.column_names if name != PARTITION_COLUMN]
-        plan = plan_merge(
-            self._bench,
-            write,
-            incoming.select(visible),
-            table,
-            [name for name in types if name != PARTITION_COLUMN],
-        )
+        rows = incoming.select([one for one in incoming.column_names if one != PARTITION_COLUMN])
+        names = [name for name in types if name != PARTITION_COLUMN]
+        if is_new or write.scope is MergeScope.TABLE:
+            return plan_merge(self._bench, write, rows, None if is_new else Stored(table), names)
+        gone: list[NDArray[np.int64]] = []
+        written, changed = (np.zeros(incoming.num_rows, dtype=bool) for _ in range(2))
+        for one, mine in rows_of_slices(members):
+            if not len(mine):
+                continue
+            (condition,) = conditions(target, [one], types)
+            old = Stored(table, condition.sql, condition.parameters)
+            plan = plan_merge(self._bench, write, rows.take(pa.array(mine)), old, names)
+            gone.append(plan.gone)
+            written[mine], changed[mine] = plan.written, plan.changed
+        return MergePlan(np.concatenate(gone), written, changed)
+
+    def _delete(self, target: Target, plan: MergePlan) -> None:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
         if len(plan.gone):
             with self._bench.tables(gone=pa.table({"number": plan.gone})):
                 self._connection.execute(
-                    f"delete from {table} where rowid in (select number from gone)"
+                    f"delete from {qualified(target.asset)} where rowid in (select number from gone)"
                 )
-        return plan.written
 
     def _merge_receipts(
         self,
         member: Member,
-        written: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        changed: NDArray[np.bool_],
         commits: Mapping[str, Commit],
     ) -> Receipts:
         request, rows = member.request, member.rows
@@ -332,7 +359,7 @@ class _Transaction:
         receipts = {}
         for position, one in enumerate(request.slices):
             previous = commits.get(one.key)
-            mine = written if slots is None else written[slots == position]
+            mine = changed if slots is None else changed[slots == position]
             receipts[one.key] = merged_receipt(
                 one.id,
                 rows,
@@ -375,7 +402,7 @@ class _Transaction:
             self._remember(OwnTable(target.asset, layout, untyped))
             return column_types(self._connection, table)
         types = column_types(self._connection, table)
-        changes, untyped = self._changes(target.asset, incoming, own, types)
+        changes, untyped = self._changes(target, incoming, own, types)
         for change in changes:
             self._connection.execute(f"alter table {table} {change}")
         if untyped != own.untyped or layout != own.layout:
@@ -383,7 +410,7 @@ class _Transaction:
         return column_types(self._connection, table) if changes else types
 
     def _changes(
-        self, asset: str, incoming: pa.Table, own: OwnTable, types: Mapping[str, str]
+        self, target: Target, incoming: pa.Table, own: OwnTable, types: Mapping[str, str]
     ) -> tuple[list[str], tuple[str, ...]]:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
@@ -401,9 +428,24 @@ class _Transaction:
             elif old[0] in untyped:
                 changes.append(f"alter column {quoted(old[0])} type {kind} using null")
                 untyped.remove(old[0])
-            else:
-                raise type_differs(asset, name, kind, old[1])
+            elif (wider := self._wider(target, name, old)) != old[1]:
+                changes.append(f"alter column {quoted(old[0])} type {wider}")
         return changes, tuple(untyped)
+
+    def _wider(self, target: Target, incoming: str, stored: tuple[str, str]) -> str:
+        """The DuckDB type of a stored column (name, type) that takes in the rows registered as `incoming`. Raises DataError."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        name, stored_type = stored
+        old = arrow_schema(self._connection, qualified(target.asset)).field(name).type
+        new = arrow_schema(self._connection, "incoming").field(incoming).type
+        kind = fitted_type(target, name, old, new)
+        if kind is None:
+            raise type_differs(target, incoming, new, old)
+        if kind == old:
+            return stored_type
+        with self._bench.tables(wider=pa.table({name: pa.array([], kind)})):
+            return column_types(self._connection, "wider")[name]
 
     def _insert(self, table: str, rows: pa.Table) -> None:
         """Insert by name. Columns without a type are left out: INTEGER nulls don't fit every type, a missing column does."""
@@ -430,13 +472,6 @@ def receipts_of(request: StageRequest, commits: Mapping[str, Commit]) -> tuple[W
     )
 
 
-def _by_asset(members: Sequence[Member]) -> dict[str, list[tuple[int, Member]]]:
-    found: dict[str, list[tuple[int, Member]]] = {}
-    for position, member in enumerate(members):
-        found.setdefault(member.request.target.asset, []).append((position, member))
-    return found
-
-
 def _fenced(request: StageRequest, newest: Mapping[str, int]) -> PublishFailed | None:
     """The refusal of a step that comes after a newer attempt at one of its partitions; None if it may go on."""
     for one in request.slices:
@@ -444,20 +479,6 @@ def _fenced(request: StageRequest, newest: Mapping[str, int]) -> PublishFailed |
             shown = f" {one.key}" if one.key else ""
             return fenced(f"{request.target.asset}{shown}", request.epoch, newest[one.key])
     return None
-
-
-def _rounds(todo: Sequence[tuple[int, Member]]) -> list[list[tuple[int, Member]]]:
-    """The members in order, cut where one writes a partition that is in the current round already."""
-    rounds: list[list[tuple[int, Member]]] = []
-    seen: set[str] = set()
-    for position, member in todo:
-        keys = {one.key for one in member.request.slices}
-        if not rounds or seen & keys:
-            rounds.append([])
-            seen = set()
-        rounds[-1].append((position, member))
-        seen |= keys
-    return rounds
 
 
 def _commits(
@@ -471,26 +492,6 @@ def _commits(
             epoch, token = member.request.epoch, member.request.token
             found |= {key: Commit(epoch, token, receipt) for key, receipt in outcome.items()}
     return found
-
-
-def _incoming(members: Sequence[Member]) -> pa.Table:
-    """The visible rows of all members in order, with `_partition` where the asset has that column."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    tables = [member.rows.visible() for member in members]
-    table = tables[0]
-    if len(tables) > 1:
-        table = pa.concat_tables(tables, promote_options="default")
-        if all(isinstance(member.rows.held, pa.Table) for member in members):
-            table = (
-                table.combine_chunks()
-            )  # a scan of a hundred one-row chunks costs more than this copy
-    if has_key_column(members[0].request.target):
-        owners = np.repeat(np.arange(len(tables), dtype=np.int32), [len(one) for one in tables])
-        keys = pa.array([member.request.slices[0].key for member in members], pa.string())
-        column = pa.DictionaryArray.from_arrays(pa.array(owners), keys)
-        table = table.append_column(PARTITION_COLUMN, column)
-    return table
 
 
 def _selection(rows: pa.Table) -> tuple[str, tuple[str, ...]]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assets_core.model.table_schemas import columns_hash
 from io_managers.workbench import quoted
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ def schema_hash(schema: pa.Schema) -> str:
     >>> schema_hash(pa.schema([a, b])) == schema_hash(pa.schema([b, a]))
     True
     """
-    fields = sorted((field.name, str(field.type)) for field in schema if field.name != SLOT)
-    return blake2b(repr(fields).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return columns_hash((field.name, str(field.type)) for field in schema if field.name != SLOT)
 
 
 def slice_facts(bench: Workbench, table: pa.Table, slices: int) -> tuple[SliceFacts, ...]:

@@ -13,11 +13,13 @@ import numpy as np
 
 from assets_core.model.errors import InternalError, IOManagerError, PartitaError
 from assets_core.model.io_manager import Published, PublishFailed, Staged, WriteReceipt
-from assets_core.model.specs import Merge
+from assets_core.model.specs import Merge, MergeScope
 from io_managers.fingerprint import SLOT
+from io_managers.history import history_schema, history_table
 from io_managers.merging import ROW, merged_receipt, plan_merge
+from io_managers.moments import Moment, is_history, last_moment, moment_of, no_moment
 from io_managers.refusals import append_needs_partitions, fenced
-from io_managers.schemas import conformed_table, joined_schema, wanted_schema
+from io_managers.schemas import conformed_table, joined_schema, readable_schema, wanted_schema
 from io_managers.staging import StagedRows, staged_rows, take_in
 from io_managers.workbench import Workbench
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from assets_core.model.io_manager import Leftover, ReadRequest, Recorded, StageRequest, Target
+    from io_managers.merging import MergePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class _Commit:
     epoch: int
     token: str
     receipt: WriteReceipt
+    moment: Moment | None = None
 
 
 @dataclass(slots=True)
@@ -82,7 +86,9 @@ class MemoryIOManager:
                 f"{request.target.asset}{shown} is not in memory",
                 hint="materialize it first, with the same MemoryIOManager",
             )
-        schema = wanted_schema(request, asset.schema)
+        if is_history(request.target):
+            return self._history(asset, request).to_reader()
+        schema = wanted_schema(request, readable_schema(request.target, asset.schema))
         tables = [conformed_table(asset.rows[one.key], schema) for one in request.slices]
         return pa.concat_tables([schema.empty_table(), *tables]).to_reader()
 
@@ -94,7 +100,7 @@ class MemoryIOManager:
                 hint="leave -j and limits (timeout, memory) out, or store it with a DuckDBIOManager or ParquetIOManager",
             )
         rows = take_in(self._bench, request, stream, None)
-        return Staged(request, rows.rows, rows.dropped, rows)
+        return Staged(request, rows.rows, rows.dropped, rows, rows.dropped_columns)
 
     def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
         """The staged rows, any number of times."""
@@ -151,6 +157,22 @@ class MemoryIOManager:
     def remove_leftover(self, leftover: Leftover) -> None:
         """Nothing to do."""
 
+    def _history(self, asset: _Asset, request: ReadRequest) -> pa.Table:
+        target = request.target
+        schema = readable_schema(target, asset.schema)
+        wanted = wanted_schema(request, history_schema(target, schema))
+        events, moments = [], []
+        last = last_moment(target, request.slices)
+        for key, commit in asset.commits.items():
+            if commit.moment is None:
+                raise no_moment(target.asset, key)
+            if last is not None and commit.moment.at <= last:
+                moments.append(commit.moment)
+                events.append(conformed_table(asset.rows[key], schema))
+        if not moments:
+            return wanted.empty_table()
+        return conformed_table(history_table(self._bench, target, events, moments), wanted)
+
     def _publish_one(self, staged: Staged) -> Published | PublishFailed:
         request, rows = staged.request, staged_rows(staged)
         asset = self._assets.get(request.target.asset) or _Asset(rows.schema)
@@ -166,7 +188,12 @@ class MemoryIOManager:
             return PublishFailed(error.message, error.hint, code=error.code)
         self._assets[request.target.asset] = asset
         for one, receipt in zip(request.slices, receipts, strict=True):
-            asset.commits[one.key] = _Commit(request.epoch, request.token, receipt)
+            asset.commits[one.key] = _Commit(
+                request.epoch,
+                request.token,
+                receipt,
+                moment_of(request) if is_history(request.target) else None,
+            )
         return Published(receipts)
 
     def _write(
@@ -177,7 +204,7 @@ class MemoryIOManager:
         target = request.target
         merges = isinstance(target.write, Merge)
         swaps = not target.partitioned and not merges
-        schema = rows.schema if swaps else joined_schema(asset.schema, rows.schema, target.asset)
+        schema = rows.schema if swaps else joined_schema(asset.schema, rows.schema, target)
         written = self._merge(asset, request, rows, schema) if merges else None
         receipts = []
         for position, (one, batches) in enumerate(
@@ -204,7 +231,7 @@ class MemoryIOManager:
     def _merge(
         self, asset: _Asset, request: StageRequest, rows: StagedRows, schema: pa.Schema
     ) -> frozenset[int]:
-        """Merge into all partitions, wherever the old rows are; answers the positions of the slices that brought a change."""
+        """Merge into all partitions, or each into its own; answers the positions of the slices that brought a change."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         write = request.target.write
@@ -215,16 +242,41 @@ class MemoryIOManager:
         staged = rows.open()
         if staged.num_rows == 0:
             return frozenset()
-        owners = list(asset.rows)
+        slots = staged.column(SLOT).to_numpy() if SLOT in staged.column_names else None
+        positions = np.zeros(staged.num_rows, dtype=np.int32) if slots is None else slots
+        if write.scope is MergeScope.TABLE:
+            parts = [(list(asset.rows), np.ones(staged.num_rows, dtype=bool))]
+        else:
+            parts = [([one.key], positions == i) for i, one in enumerate(request.slices)]
+        changed: set[int] = set()
+        for owners, mine in parts:
+            plan = self._merge_into(
+                asset, write, owners, rows.visible().filter(pa.array(mine)), schema
+            )
+            here = positions[mine]
+            changed |= set(here[plan.changed].tolist())
+            new = rows.visible().filter(pa.array(mine)).filter(pa.array(plan.written))
+            for position in np.unique(here[plan.written]).tolist():
+                key = request.slices[position].key
+                arriving = new.filter(pa.array(here[plan.written] == position))
+                kept = conformed_table(asset.rows[key], schema)
+                asset.rows[key] = pa.concat_tables([kept, conformed_table(arriving, schema)])
+        return frozenset(changed)
+
+    def _merge_into(
+        self,
+        asset: _Asset,
+        write: Merge,
+        owners: Sequence[str],
+        staged: pa.Table,
+        schema: pa.Schema,
+    ) -> MergePlan:
+        """Take what is replaced away from the rows of these partitions."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
         old = pa.concat_tables([conformed_table(asset.rows[key], schema) for key in owners])
-        numbers = pa.array(np.arange(old.num_rows))
-        plan = plan_merge(
-            self._bench,
-            write,
-            rows.visible(),
-            old.append_column(ROW, numbers).to_reader(),
-            schema.names,
-        )
+        numbered = old.append_column(ROW, pa.array(np.arange(old.num_rows)))
+        plan = plan_merge(self._bench, write, staged, numbered.to_reader(), schema.names)
         stays = np.ones(old.num_rows, dtype=bool)
         stays[plan.gone] = False
         start = 0
@@ -232,13 +284,4 @@ class MemoryIOManager:
             here = asset.rows[key]
             asset.rows[key] = here.filter(pa.array(stays[start : start + here.num_rows]))
             start += here.num_rows
-        slots = staged.column(SLOT).to_numpy() if SLOT in staged.column_names else None
-        changed = set()
-        for position, one in enumerate(request.slices):
-            mine = plan.written if slots is None else plan.written & (slots == position)
-            if mine.any():
-                changed.add(position)
-                new = conformed_table(rows.visible().filter(pa.array(mine)), schema)
-                kept = conformed_table(asset.rows[one.key], schema)
-                asset.rows[one.key] = pa.concat_tables([kept, new])
-        return frozenset(changed)
+        return plan

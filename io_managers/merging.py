@@ -4,7 +4,10 @@ A staged row is written if its key is new, or if it is not older than the row it
 from it in some column. Rows that would be replaced by their equals stay untouched: that is how a merge knows it changed nothing.
 
 NULL in `order_by` is older than anything; of two equally old rows the staged one wins, so that a re-run can repair rows.
-The staged rows hold each key once and no null key (`staging` saw to that); so each old row meets at most one staged row.
+The staged rows hold each key once and no null key (`staging` saw to that); so each old row meets at most one staged row. With
+`scope="partition"` all that is said here holds for each partition by itself: callers compare one partition at a time.
+
+A staged row for which `delete_when` holds removes the old row that it meets, if it is not older, and is not written.
 """
 
 # ruff: noqa: S608 - names come into SQL through `quoted` only, values are bound
@@ -16,8 +19,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assets_core.model.errors import DataError
 from assets_core.model.io_manager import WriteReceipt
 from io_managers.fingerprint import hashable, version_after
+from io_managers.refusals import first_line
 from io_managers.workbench import quoted
 
 if TYPE_CHECKING:
@@ -36,41 +41,93 @@ ROW = "_partita_row"
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:
-    """`gone`: row numbers of old rows to remove. `written`: a mask over the staged rows."""
+    """`gone`: row numbers of old rows to remove. Masks over the staged rows: `written`, and `changed` those that wrote or removed one."""
 
     gone: NDArray[np.int64]
     written: NDArray[np.bool_]
+    changed: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Rows of a table of the attached file: those for which `condition` holds, with its bound parameters. `table` is a quoted name."""
+
+    table: str
+    condition: str = "true"
+    parameters: tuple[object, ...] = ()
 
 
 def plan_merge(
     bench: Workbench,
     write: Merge,
     staged: pa.Table,
-    old: pa.RecordBatchReader | str,
+    old: pa.RecordBatchReader | Stored | None,
     old_columns: Sequence[str],
 ) -> MergePlan:
     """Compare staged rows with old ones by key.
 
-    `old` is a stream with a `_partita_row` column, or a quoted table name whose `rowid` numbers its rows. `old_columns` are its
-    visible columns; those that only one side has count as NULL on the other. Names match without regard to case.
+    `old` is a stream with a `_partita_row` column, rows of a table, or None: there are no old rows. `old_columns` are its visible
+    columns; those that only one side has count as NULL on the other. Names match without regard to case.
     """
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     new = hashable(staged).append_column(ROW, pa.array(np.arange(staged.num_rows)))
-    if isinstance(old, str):
-        tables, source, number = {"staged": new}, old, "rowid"
+    deletes = _deletes(bench, write, new)
+    if old is None:
+        return MergePlan(np.zeros(0, dtype=np.int64), ~deletes, ~deletes)
+    if isinstance(old, Stored):
+        tables, parameters = {"staged": new}, list(old.parameters)
+        source, number = f"(select *, rowid as {ROW} from {old.table} where {old.condition})", ROW
     else:
-        tables, source, number = {"staged": new, "kept": _hashable_stream(old)}, "kept", ROW
+        tables, parameters = {"staged": new, "kept": _hashable_stream(old)}, []
+        source, number = "kept", ROW
     sql = (
         f"select o.{number} as gone, s.{ROW} as row, {_wins(write)} as wins, {_differs(staged.column_names, old_columns)} as differs"
         f" from staged s join {source} o on {' and '.join(f's.{quoted(key)} = o.{quoted(key)}' for key in write.keys)}"
     )
     with bench.tables(**tables) as connection:
-        met = connection.execute(sql).fetchnumpy()
-    replaced = np.asarray(met["wins"], dtype=bool) & np.asarray(met["differs"], dtype=bool)
-    written = np.ones(staged.num_rows, dtype=bool)
-    written[np.asarray(met["row"], dtype=np.int64)[~replaced]] = False
-    return MergePlan(np.asarray(met["gone"], dtype=np.int64)[replaced], written)
+        met = connection.execute(sql, parameters).fetchnumpy()
+    rows = np.asarray(met["row"], dtype=np.int64)
+    differs = np.asarray(met["differs"], dtype=bool) | deletes[rows]
+    replaced = np.asarray(met["wins"], dtype=bool) & differs
+    changed = ~deletes
+    changed[rows] = replaced
+    return MergePlan(
+        np.asarray(met["gone"], dtype=np.int64)[replaced], changed & ~deletes, changed
+    )
+
+
+def check_deletes(bench: Workbench, write: Merge, staged: pa.Table, asset: str) -> None:
+    """Raise DataError if `delete_when` is no condition over these rows: no SQL, or its value is no truth value."""
+    import duckdb  # noqa: PLC0415 - heavy
+
+    told = f"{asset}: Merge(delete_when={write.delete_when!r})"
+    with bench.tables(staged=hashable(staged.slice(0, 0))) as connection:
+        try:
+            ((_, kind, *_),) = connection.execute(
+                f"describe select ({write.delete_when}) as deletes from staged"
+            ).fetchall()
+        except duckdb.Error as error:
+            raise DataError(
+                f"{told} is no condition over the returned rows: {first_line(error)}",
+                hint=f"they have {', '.join(map(repr, staged.column_names))}",
+            ) from error
+    if kind not in {"BOOLEAN", '"NULL"'}:
+        raise DataError(
+            f"{told} is {kind}, not true or false", hint=f"compare it: {write.delete_when} = 1"
+        )
+
+
+def _deletes(bench: Workbench, write: Merge, new: pa.Table) -> NDArray[np.bool_]:
+    """Which of the staged rows, numbered in `_partita_row`, stand for a deletion."""
+    if write.delete_when is None or not new.num_rows:
+        return np.zeros(new.num_rows, dtype=bool)
+    with bench.tables(staged=new) as connection:
+        # The condition is the author's own, like the query of an asset in SQL; NULL deletes nothing.
+        found = connection.execute(
+            f"select coalesce(({write.delete_when}), false) as deletes from staged order by {ROW}"
+        ).fetchnumpy()
+    return np.asarray(found["deletes"], dtype=bool)
 
 
 def merged_receipt(

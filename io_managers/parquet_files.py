@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from assets_core.model.errors import DefinitionError, IOManagerError, PartitaError
 from assets_core.model.io_manager import Published, PublishFailed, Staged
-from assets_core.model.specs import Merge
+from assets_core.model.specs import Merge, MergeScope
 from io_managers.parquet_layout import FILE, STAGE, asset_folder, partition_file, read_footer
 from io_managers.parquet_notes import NOTES, Note, file_mark, read_note, token_mark, write_note
 from io_managers.refusals import append_needs_partitions, first_line, reading_from, stream_from
@@ -69,11 +69,12 @@ class ParquetIOManager:
         return asset_folder(self.root, target.asset)
 
     def supports(self, target: Target) -> str | None:
-        """All but Append without partitions and Merge with partitions."""
-        if isinstance(target.write, Merge) and target.partitioned:
+        """All but Append without partitions, and Merge over all partitions."""
+        write = target.write
+        if isinstance(write, Merge) and target.partitioned and write.scope is MergeScope.TABLE:
             return (
                 "Merge into partitioned Parquet files is not offered: a key may lie in another partition's file;"
-                " store the asset with a DuckDBIOManager, or without partitions"
+                ' store the asset with a DuckDBIOManager, or without partitions, or write Merge(…, scope="partition")'
             )
         return append_needs_partitions(target)
 
@@ -81,22 +82,17 @@ class ParquetIOManager:
         """A stream that opens one file after the other. A file that is replaced meanwhile is read whole-old or whole-new."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        from io_managers.parquet_rows import batches_of, schema_of  # noqa: PLC0415 - see the module's first lines
-        from io_managers.schemas import joined_schema, wanted_schema  # noqa: PLC0415 - same
+        from io_managers.moments import is_history  # noqa: PLC0415 - see the module's first lines
+        from io_managers.parquet_rows import batches_of, schema_of  # noqa: PLC0415 - same
+        from io_managers.schemas import readable_schema, wanted_schema  # noqa: PLC0415 - same
 
-        asset = request.target.asset
         paths = [partition_file(self.root, request.target, one) for one in request.slices]
         whole = pa.schema([])
         for path, one in zip(paths, request.slices, strict=True):
-            schema = schema_of(path, request.target, one)
-            try:
-                whole = joined_schema(whole, schema, asset)
-            except PartitaError as error:
-                raise IOManagerError(
-                    f"{path} does not fit the partitions before it: {error.message}",
-                    hint=f"materialize all partitions of {asset} again",
-                ) from error
-        wanted = wanted_schema(request, whole)
+            whole = _joined(whole, schema_of(path, request.target, one), path, request.target)
+        if is_history(request.target):
+            return self._history(request)
+        wanted = wanted_schema(request, readable_schema(request.target, whole))
         return pa.RecordBatchReader.from_batches(wanted, batches_of(paths, wanted))
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
@@ -112,7 +108,7 @@ class ParquetIOManager:
         except BaseException:
             remove_stage(self._stage, request.token)
             raise
-        return Staged(request, rows.rows, rows.dropped, content)
+        return Staged(request, rows.rows, rows.dropped, content, rows.dropped_columns)
 
     def read_staged(self, staged: Staged) -> pa.RecordBatchReader:
         """The staged rows, any number of times."""
@@ -240,6 +236,42 @@ class ParquetIOManager:
 
         remove(leftover)
 
+    def _history(self, request: ReadRequest) -> pa.RecordBatchReader:
+        """The history up to the last of the asked partitions: a fold over the files of all before it."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        from io_managers.history import history_schema, history_table  # noqa: PLC0415 - see the module's first lines
+        from io_managers.moments import Moment, last_moment, no_moment  # noqa: PLC0415 - same
+        from io_managers.parquet_rows import batches_of, schema_at  # noqa: PLC0415 - same
+        from io_managers.schemas import conformed_table, readable_schema, wanted_schema  # noqa: PLC0415 - same
+
+        target = request.target
+        last = last_moment(target, request.slices)
+        found: list[tuple[Moment, str]] = []
+        for path in sorted(map(str, Path(asset_folder(self.root, target.asset)).rglob(FILE))):
+            footer = read_footer(path)
+            if footer is None:
+                continue
+            if footer.moment is None:
+                raise no_moment(target.asset, footer.key)
+            if last is not None and footer.moment <= last:
+                found.append((Moment(footer.key, footer.moment), path))
+        found.sort(key=lambda one: one[0].at)
+        whole = pa.schema([])
+        for _, path in found:
+            whole = _joined(whole, schema_at(path), path, target)
+        schema = readable_schema(target, whole)
+        wanted = wanted_schema(request, history_schema(target, schema))
+        if not found:
+            return wanted.empty_table().to_reader()
+        events = [
+            pa.Table.from_batches(batches_of([path], schema), schema=schema) for _, path in found
+        ]
+        moments = [moment for moment, _ in found]
+        return conformed_table(
+            history_table(self._bench, target, events, moments), wanted
+        ).to_reader()
+
     def _compared(
         self, target: Target, recorded: Recorded, note: Note, marks: dict[str, int | None]
     ) -> frozenset[int]:
@@ -264,3 +296,15 @@ class ParquetIOManager:
         from io_managers.parquet_writes import ParquetWriter  # noqa: PLC0415 - see the module's first lines
 
         return ParquetWriter(self.root, self._stage, self._bench)
+
+
+def _joined(before: pa.Schema, here: pa.Schema, path: str, target: Target) -> pa.Schema:
+    from io_managers.schemas import joined_schema  # noqa: PLC0415 - see the module's first lines
+
+    try:
+        return joined_schema(before, here, target, reading=True)
+    except PartitaError as error:
+        raise IOManagerError(
+            f"{path} does not fit the partitions before it: {error.message}",
+            hint=error.hint,
+        ) from error

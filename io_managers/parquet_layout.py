@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,14 @@ _TIME_KINDS = frozenset({"hour", "day", "week", "month", "cron"})
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """Who wrote a file: asset, partition key, epoch, token; and the receipt of that write."""
+    """Who wrote a file: asset, partition key, epoch, token; the receipt of that write; and its moment, where a history is kept."""
 
     asset: str
     key: str
     epoch: int
     token: str
     receipt: WriteReceipt
+    moment: datetime | None = None
 
 
 def asset_folder(root: str, asset: str) -> str:
@@ -64,7 +66,13 @@ def footer_fields(
     request: StageRequest, one: PartitionSlice, receipt: WriteReceipt
 ) -> dict[str, str]:
     """What goes into the footer, as text. The stored size is not in it: a file can't know its own."""
+    from io_managers.moments import is_history, moment_of  # noqa: PLC0415 - a look at a file doesn't need it
+
+    told = {}
+    if is_history(request.target):
+        told[f"{_FIELD}moment"] = moment_of(request).at.isoformat()
     return {
+        **told,
         f"{_FIELD}asset": request.target.asset,
         f"{_FIELD}partition": one.key,
         f"{_FIELD}epoch": str(request.epoch),
@@ -101,8 +109,14 @@ def read_footer(path: str) -> Footer | None:
             data_version=fields["data_version"],
             schema_hash=fields["schema_hash"],
         )
+        moment = fields.get("moment")
         return Footer(
-            fields["asset"], fields["partition"], int(fields["epoch"]), fields["token"], receipt
+            fields["asset"],
+            fields["partition"],
+            int(fields["epoch"]),
+            fields["token"],
+            receipt,
+            None if moment is None else datetime.fromisoformat(moment),
         )
     except (KeyError, ValueError):
         raise IOManagerError(

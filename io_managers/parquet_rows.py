@@ -70,16 +70,24 @@ def _row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterato
 
 def schema_of(path: str, target: Target, one: PartitionSlice) -> pa.Schema:
     """The columns of a partition's file. Raises IOManagerError if there is none, or it can't be read."""
+    try:
+        return schema_at(path)
+    except FileNotFoundError:
+        shown = f" partition {one.key}" if one.key else ""
+        raise IOManagerError(
+            f"{target.asset}{shown} is not there: no file {path}", hint="materialize it first"
+        ) from None
+
+
+def schema_at(path: str) -> pa.Schema:
+    """The columns of a file. Raises FileNotFoundError if there is none, IOManagerError if it can't be read."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
     try:
         schema = pq.read_schema(path).remove_metadata()
     except (FileNotFoundError, NotADirectoryError):
-        shown = f" partition {one.key}" if one.key else ""
-        raise IOManagerError(
-            f"{target.asset}{shown} is not there: no file {path}", hint="materialize it first"
-        ) from None
+        raise FileNotFoundError(path) from None
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
     if schema.names == [_PLACEHOLDER]:

@@ -11,8 +11,8 @@ file stands and the staged one is found by its token; killed after, `published` 
 Reads open the paths of the asked partitions, never a glob.
 
 A merge is a new file: what was there without the replaced rows, then the rows that are written. It can't be staged, because what is
-there may change until it is published; so it is written under the lock. Merging into one of many files is not offered: a key may lie
-in another partition's file.
+there may change until it is published; so it is written under the lock. Merging into one of many files is offered only with
+`scope="partition"`: else a key may lie in another partition's file.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import InternalError, IOManagerError
@@ -155,38 +153,39 @@ class ParquetWriter:
         files = staged_files(staged)
         if files.rows is None:
             return files.paths[position], files.receipts[position]
-        return self._merged(staged.request, files.rows, there, path)
+        return self._merged(staged.request, files.rows, position, there, path)
 
     def _merged(
-        self, request: StageRequest, rows: StagedRows, there: Footer | None, path: str
+        self,
+        request: StageRequest,
+        rows: StagedRows,
+        position: int,
+        there: Footer | None,
+        path: str,
     ) -> tuple[str, WriteReceipt]:
         """Write the file of a merge. Called with the partition's lock."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        write, (one,) = request.target.write, request.slices
+        write, one = request.target.write, request.slices[position]
         if not isinstance(write, Merge):
             raise InternalError(f"{request.target.asset} does not merge")
-        schema, gone = rows.schema, np.zeros(0, dtype=np.int64)
-        staged = rows.visible()
-        written = np.ones(staged.num_rows, dtype=bool)
+        schema, staged, old = rows.schema, rows.of_slice(position), None
         if there is not None:
             old_schema = schema_of(path, request.target, one)
-            schema = joined_schema(old_schema, rows.schema, request.target.asset)
-            if staged.num_rows:
-                old = numbered(path, schema)
-                plan = plan_merge(self._bench, write, staged, old, schema.names)
-                gone, written = plan.gone, plan.written
+            schema = joined_schema(old_schema, rows.schema, request.target)
+            old = numbered(path, schema) if staged.num_rows else None
+        plan = plan_merge(self._bench, write, staged, old, schema.names)
         receipt = merged_receipt(
             one.id,
             rows,
-            0,
+            position,
             request.token,
             there.receipt if there is not None else None,
-            changed=bool(written.any()),
+            changed=bool(plan.changed.any()),
         )
-        old_batches = without(path, schema, gone) if there else iter(())
-        new_batches = staged.filter(pa.array(written)).to_batches(max_chunksize=BATCH_ROWS)
-        merged = f"{self._staging(request)}{os.sep}merged.tmp"
+        old_batches = without(path, schema, plan.gone) if there else iter(())
+        new_batches = staged.filter(pa.array(plan.written)).to_batches(max_chunksize=BATCH_ROWS)
+        merged = f"{self._staging(request)}{os.sep}merged-{position}.tmp"
         fields = footer_fields(request, one, receipt)
         write_file(merged, schema, chained(old_batches, new_batches, schema), fields)
         return merged, receipt

@@ -1,16 +1,14 @@
-"""Taking a step's rows in: judging them against the write contract, sorting them to partitions, keeping big streams on disk.
+"""Taking a step's rows in: judging them against schema and write contract, sorting them to partitions, keeping big streams on disk.
 
 The same judgement for every destination lives here; where staged rows wait is passed in. What is not decided here: whether a type
 fits a table that exists (only the destination knows), and what a merge changes (`merging`).
 
 Theory of operation. A stream is read once, batch by batch. Each batch is brought to one form of each type (no dictionaries, no "large"
-or "view" twins), every row is given its slice, rows outside are dropped or counted, null keys are counted. What remains is collected;
+or "view" twins) and to the declared columns, every row is given its slice, rows outside are dropped or counted, null keys are counted. What remains is collected;
 beyond 64 MB it goes to an Arrow IPC file, which is mapped into memory when it is read: it can be read any number of times, costs no
 memory that the system could not take back, and is never held whole. Duplicate keys need all rows and are looked for at the end. If
 anything is wrong, or the stream breaks, nothing stays behind.
 """
-
-# ruff: noqa: S608 - names come into SQL through `quoted` only, values are bound
 
 from __future__ import annotations
 
@@ -23,19 +21,24 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from assets_core.authoring.row_schemas import plain_type
 from assets_core.model.errors import DataError, InternalError, IOManagerError
 from assets_core.model.io_manager import PARTITION_COLUMN
-from assets_core.model.specs import Merge, OnDuplicate, OutOfRange, Replace
-from io_managers.fingerprint import SLOT, SliceFacts, hashable, schema_hash, slice_facts
+from assets_core.model.specs import (
+    OutOfRange,
+    Replace,
+)
+from io_managers.fingerprint import SLOT, SliceFacts, schema_hash, slice_facts
 from io_managers.partition_columns import (
     SliceMatcher,
-    missing_column,
     partition_columns,
     partitions_text,
 )
 from io_managers.paths import path_segment
+from io_managers.row_keys import check_columns, never_null, rows_to_keep
+from io_managers.row_shape import row_shape
 from io_managers.slicing import by_slot
-from io_managers.workbench import BATCH_ROWS, SPILL_BYTES, Workbench, quoted
+from io_managers.workbench import BATCH_ROWS, SPILL_BYTES, Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,13 +49,12 @@ if TYPE_CHECKING:
     from assets_core.model.io_manager import Staged, StageRequest
 
 _log = logging.getLogger(__name__)
-_ROW = "_partita_row"
 _RESERVED = "_partita"
 
 
 @dataclass(frozen=True, slots=True)
 class StagedRows:
-    """Rows that were taken in and judged. `schema` is what the user returned, in one form of each type.
+    """Rows that were taken in and judged. `schema` is what the user returned, in one form of each type, or what was declared.
 
     `held` is a table, or the path of an Arrow IPC file; they have a `_partita_slot` column there if the request has several slices.
     `facts` has one entry per slice, in order.
@@ -62,6 +64,7 @@ class StagedRows:
     schema_hash: str
     facts: tuple[SliceFacts, ...]
     dropped: int
+    dropped_columns: tuple[str, ...]
     held: pa.Table | str
 
     @property
@@ -77,6 +80,15 @@ class StagedRows:
         """The rows as the user returned them."""
         table = self.open()
         return table.drop_columns([SLOT]) if SLOT in table.column_names else table
+
+    def of_slice(self, position: int) -> pa.Table:
+        """The visible rows of one slice."""
+        import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+        table = self.open()
+        if SLOT not in table.column_names:
+            return table
+        return table.filter(pc.equal(table.column(SLOT), position)).drop_columns([SLOT])
 
     def by_slice(self) -> Iterator[Iterator[pa.RecordBatch]]:
         """The rows of each slice, in the request's order, batch by batch; within a slice in the order they came.
@@ -115,7 +127,10 @@ def take_in(
     asset = request.target.asset
     # Names come first: Arrow itself stumbles over a name that is there twice.
     _check_names(asset, stream.schema.names)
-    schema = convert(_in_one_form(asset, _no_rows(stream.schema))).schema
+    returned = _in_one_form(asset, _no_rows(stream.schema)).schema
+    shape = row_shape(request.target, returned)
+    shaped = shape.schema if shape is not None else returned
+    schema = convert(_no_rows(shaped)).schema
     judge = _Judge(request, schema)
     limit = 0 if in_files else SPILL_BYTES
     with _Spool(
@@ -123,19 +138,23 @@ def take_in(
     ) as spool:
         for batch in stream:
             for piece in _pieces(batch):
-                kept = judge.batch(convert(_in_one_form(asset, piece)))
+                plain = _in_one_form(asset, piece)
+                kept = judge.batch(convert(plain if shape is None else shape.batch(plain)))
                 if kept.num_rows:
                     spool.add(kept)
         judge.finish(spool.rows)
         table = spool.close()
-        table = _without_duplicates(bench, request, table, spool)
+        kept_rows = rows_to_keep(bench, request.target, table)
+        if kept_rows is not None:
+            table = spool.filtered(table, kept_rows)
         facts = slice_facts(bench, table, len(request.slices))
         spool.keep = True
     return StagedRows(
         schema=schema,
-        schema_hash=schema_hash(schema),
+        schema_hash=schema_hash(shaped),
         facts=facts,
         dropped=judge.dropped,
+        dropped_columns=shape.left_out if shape is not None else (),
         held=spool.path or table,
     )
 
@@ -183,17 +202,9 @@ class _Judge:
         self._asset = request.target.asset
         write = request.target.write
         empty = len(schema) == 0
-        self._keys = write.keys if isinstance(write, Merge) and not empty else ()
-        for key in self._keys:
-            if key not in schema.names:
-                raise missing_column(self._asset, "Merge(keys=…)", key, schema.names)
-        if (
-            isinstance(write, Merge)
-            and write.order_by
-            and not empty
-            and write.order_by not in schema.names
-        ):
-            raise missing_column(self._asset, "Merge(order_by=…)", write.order_by, schema.names)
+        if not empty:
+            check_columns(self._asset, write, schema)
+        self._keys = never_null(write) if not empty else ()
         self._drops = isinstance(write, Replace) and write.out_of_range is OutOfRange.DROP
         self._matcher = None
         if partition_columns(request.target) and not empty:
@@ -236,9 +247,14 @@ class _Judge:
             raise DataError(f"{self._asset} returned {rows} rows without columns")
         for key, nulls in self._nulls.items():
             if nulls:
+                write = self._request.target.write
+                mode = type(write).__name__
+                what = "effective" if key == getattr(write, "effective", None) else "key"
                 raise DataError(
-                    f"{self._asset}: {_rows(nulls)} no value in key column {key!r}",
-                    hint="a key of Merge can't be null: leave such rows out, or choose other keys",
+                    f"{self._asset}: {_rows(nulls)} no value in {what} column {key!r}",
+                    hint=f"a key of {mode} can't be null: leave such rows out, or choose other keys"
+                    if what == "key"
+                    else "leave such rows out, or leave effective out",
                 )
         if self._outside and not self._drops:
             where = partitions_text(self._request.slices)
@@ -359,52 +375,6 @@ class _Spool:
         return IOManagerError(f"rows can't be staged in {self._folder}: {error.strerror or error}")
 
 
-def _without_duplicates(
-    bench: Workbench, request: StageRequest, table: pa.Table, spool: _Spool
-) -> pa.Table:
-    """The rows with one row per key of a Merge. Raises DataError where the contract does not say which."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    write = request.target.write
-    if not isinstance(write, Merge) or table.num_rows <= 1:
-        return table
-    names = list(dict.fromkeys((*write.keys, *((write.order_by,) if write.order_by else ()))))
-    keys = ", ".join(quoted(key) for key in write.keys)
-    needed = hashable(table.select(names)).append_column(_ROW, pa.array(np.arange(table.num_rows)))
-    with bench.tables(staged=needed) as connection:
-        repeated = connection.execute(
-            f"select min({_ROW}), count(*) over () from staged group by {keys} having count(*) > 1 limit 1"
-        ).fetchall()
-        if not repeated:
-            return table
-        row, count = repeated[0]
-        if write.on_duplicate is not OnDuplicate.LATEST or write.order_by is None:
-            raise DataError(
-                f"{request.target.asset}: {count} key{'s' if count > 1 else ''} of Merge(keys={list(write.keys)}) returned more than once,"
-                f" for instance {_example(table, write.keys, row)}",
-                hint='return each key once, or say which row wins: Merge(…, order_by="updated_at", on_duplicate="latest")',
-            )
-        ranked = (
-            f"select {_ROW}, rank() over (partition by {keys} order by {quoted(write.order_by)} desc nulls last) as place,"
-            f" {keys} from staged"
-        )
-        ties = connection.execute(
-            f"select min({_ROW}), count(*) over () from ({ranked}) where place = 1"
-            f" group by {keys} having count(*) > 1 limit 1"
-        ).fetchall()
-        if ties:
-            row, count = ties[0]
-            raise DataError(
-                f"{request.target.asset}: {count} key{'s' if count > 1 else ''} of Merge with several latest rows by {write.order_by!r},"
-                f" for instance {_example(table, (*write.keys, write.order_by), row)}",
-                hint="order_by must tell the rows of one key apart",
-            )
-        winners = connection.execute(f"select {_ROW} from ({ranked}) where place = 1").fetchnumpy()
-    keep = np.zeros(table.num_rows, dtype=bool)
-    keep[winners[_ROW]] = True
-    return spool.filtered(table, keep)
-
-
 def _check_names(asset: str, names: Sequence[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
@@ -442,33 +412,6 @@ def _in_one_form(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The one type that stands for all with the same values: `string` for dictionaries, views and large strings, and so on."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    types = pa.types
-    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
-        return plain_type(kind.value_type)
-    if types.is_large_string(kind) or types.is_string_view(kind):
-        return pa.string()
-    if types.is_large_binary(kind) or types.is_binary_view(kind):
-        return pa.binary()
-    if types.is_date64(kind):
-        return pa.date32()
-    if types.is_list(kind) or types.is_large_list(kind):
-        inner = plain_type(kind.value_type)
-        return kind if types.is_list(kind) and inner == kind.value_type else pa.list_(inner)
-    if types.is_struct(kind):
-        fields = [kind.field(i) for i in range(kind.num_fields)]
-        inner_types = [plain_type(field.type) for field in fields]
-        if all(a == b.type for a, b in zip(inner_types, fields, strict=True)):
-            return kind
-        return pa.struct(
-            [(field.name, inner) for field, inner in zip(fields, inner_types, strict=True)]
-        )
-    return kind
-
-
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     for start in range(0, max(batch.num_rows, 1), BATCH_ROWS):
         yield batch.slice(start, BATCH_ROWS)
@@ -490,11 +433,6 @@ def _unchanged(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
-def _example(table: pa.Table, columns: tuple[str, ...], row: int) -> str:
-    shown = table.select(list(columns)).slice(row, 1).to_pylist()[0]
-    return ", ".join(f"{name} = {value!r}" for name, value in shown.items())
-
-
 def _rows(count: int) -> str:
     return "1 row has" if count == 1 else f"{count} rows have"
 
@@ -502,7 +440,6 @@ def _rows(count: int) -> str:
 __all__ = [
     "StagedRows",
     "own_name",
-    "plain_type",
     "remove_stage",
     "stage_folder",
     "staged_rows",

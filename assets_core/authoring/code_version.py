@@ -91,6 +91,8 @@ def code_fingerprint(
     for value in follow:
         walk.link(root, "config", walk.value(value, "config"))
     options = {"write": asset.write.text(), "partition_by": asset.partition_by}
+    if asset.schema is not None:
+        options["schema"] = f"{asset.schema.text()} ({asset.schema_policy})"
     for name, option in options.items():
         if option is not None:
             walk.link(root, name, [walk.text(name, "option", str(option))])

@@ -11,23 +11,38 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib import import_module
 from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, Generic, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, overload
 
 from assets_core.authoring.amounts import as_bytes
-from assets_core.model.contracts import Contract
+from assets_core.authoring.option_values import (
+    as_contract,
+    as_mapping,
+    as_partition_by,
+    as_sequence,
+    as_texts,
+    as_write_mode,
+    shown,
+)
+from assets_core.authoring.row_schemas import as_schema_policy, as_table_schema
 from assets_core.model.errors import DefinitionError
-from assets_core.model.specs import Append, HasKey, Input, Merge, Replace, RetryPolicy
+from assets_core.model.specs import HasKey, Input, Replace, RetryPolicy
+from assets_core.model.table_schemas import SchemaPolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     # The defaults let `Asset` stand for `Asset[..., Any]`; at run time typing's own, which has none before 3.13, is enough.
+    import pyarrow as pa
+    from pydantic import BaseModel
     from typing_extensions import ParamSpec, TypeVar
 
+    from assets_core.model.contracts import Contract
     from assets_core.model.specs import PartitionBy, WriteMode
+    from assets_core.model.table_schemas import TableSchema
     from partitions.definitions import Partitions
 
     P = ParamSpec("P", default=...)
@@ -98,6 +113,8 @@ class Asset(Generic[P, R_co]):
     write: WriteMode = _REPLACE
     contract: Contract | None = None
     partition_by: PartitionBy | None = None
+    schema: TableSchema | None = None
+    schema_policy: SchemaPolicy = SchemaPolicy.ADD_NULLABLE
     io_manager: str = "default"
     retry: RetryPolicy = _ONE_ATTEMPT
     batch_size: int = 1
@@ -173,6 +190,10 @@ def asset(
     write: WriteMode = _REPLACE,
     contract: object = None,
     partition_by: str | Mapping[str, str] | None = None,
+    schema: pa.Schema | type[BaseModel] | None = None,
+    schema_policy: SchemaPolicy
+    | Literal["freeze", "add_nullable", "widen", "discard"]
+    | None = None,
     io_manager: str = "default",
     retry: RetryPolicy = _ONE_ATTEMPT,
     batch_size: int = 1,
@@ -204,6 +225,10 @@ def asset(
     write: WriteMode = _REPLACE,
     contract: object = None,
     partition_by: str | Mapping[str, str] | None = None,
+    schema: pa.Schema | type[BaseModel] | None = None,
+    schema_policy: SchemaPolicy
+    | Literal["freeze", "add_nullable", "widen", "discard"]
+    | None = None,
     io_manager: str = "default",
     retry: RetryPolicy = _ONE_ATTEMPT,
     batch_size: int = 1,
@@ -234,6 +259,10 @@ def asset(
     write: WriteMode = _REPLACE,
     contract: object = None,
     partition_by: str | Mapping[str, str] | None = None,
+    schema: pa.Schema | type[BaseModel] | None = None,
+    schema_policy: SchemaPolicy
+    | Literal["freeze", "add_nullable", "widen", "discard"]
+    | None = None,
     io_manager: str = "default",
     retry: RetryPolicy = _ONE_ATTEMPT,
     batch_size: int = 1,
@@ -260,10 +289,13 @@ def asset(
         tags: see `group`.
         owners: see `group`.
         description: the function's docstring if None.
-        write: `Replace()`, `Append()` or `Merge(keys=…)`.
+        write: `Replace()`, `Append()`, `Merge(keys=…)` or `SCD2(keys=…)`.
         contract: rules that its rows must keep before anybody sees them: a list of rules such as `NotNull("id")`, or `Contract(rules,
             on_violation="fail" | "quarantine" | "warn")`. A pydantic model or a pandera schema is a rule too.
         partition_by: the column that tells the partitions apart; for several dimensions {dimension: column}.
+        schema: the columns of the rows, a pyarrow schema or a pydantic model; None: whatever is returned.
+        schema_policy: what happens to rows with other columns: "freeze" (refused; the default with a schema), "add_nullable" (taken
+            in; the default without), "widen" (taken in, and types may grow without a loss), "discard" (undeclared ones left out).
         io_manager: the name of one of `Definitions(io_managers=…)`.
         retry: how often a failing call is tried.
         batch_size: how many consecutive partitions one call may cover; more than 1 needs `partition_by`.
@@ -297,17 +329,19 @@ def asset(
             function=function,
             description=_first_words(function) if description is None else description,
             group=group,
-            tags=_mapping(key, "tags", tags),
-            owners=_texts(key, "owners", owners),
+            tags=as_mapping(key, "tags", tags),
+            owners=as_texts(key, "owners", owners),
             partitions=partitions,
             inputs={
                 parameter: _as_input(key, upstream)
-                for parameter, upstream in _mapping(key, "inputs", inputs).items()
+                for parameter, upstream in as_mapping(key, "inputs", inputs).items()
             },
-            deps=tuple(_as_input(key, upstream) for upstream in _sequence(key, "deps", deps)),
-            write=_as_write_mode(key, write),
-            contract=_as_contract(key, contract),
-            partition_by=_as_partition_by(key, partition_by),
+            deps=tuple(_as_input(key, upstream) for upstream in as_sequence(key, "deps", deps)),
+            write=as_write_mode(key, write),
+            contract=as_contract(key, contract),
+            partition_by=as_partition_by(key, partition_by),
+            schema=as_table_schema(key, schema),
+            schema_policy=as_schema_policy(key, schema_policy, schema),
             io_manager=io_manager,
             retry=retry,
             batch_size=batch_size,
@@ -319,7 +353,7 @@ def asset(
             timeout=timeout,
             memory=as_bytes(key, memory),
             code_version=code_version,
-            code_depends=_texts(key, "code_depends", code_depends),
+            code_depends=as_texts(key, "code_depends", code_depends),
         )
 
     return decorate if function is None else decorate(function)
@@ -345,7 +379,7 @@ def asset_check(
     """
     if not isinstance(asset, str) and not hasattr(asset, "key"):
         raise DefinitionError(
-            f"asset_check was given {_shown(asset)} where it needs the asset to check",
+            f"asset_check was given {shown(asset)} where it needs the asset to check",
             hint="write @asset_check(orders) above the function",
         )
     key = asset if isinstance(asset, str) else asset.key
@@ -399,7 +433,7 @@ def _imported(module: ModuleType | str) -> ModuleType:
         return module
     if not isinstance(module, str):
         raise DefinitionError(
-            f"load_assets was given {_shown(module)} where it needs a module or its name",
+            f"load_assets was given {shown(module)} where it needs a module or its name",
             hint="write load_assets(__name__), or list single assets in Definitions(assets=[…])",
         )
     try:
@@ -468,13 +502,13 @@ def _find(module: str, path: str, key: str) -> Asset | AssetCheck | None:
 def _name_of(function: object, name: str | None, what: str) -> str:
     if not callable(function):
         raise DefinitionError(
-            f"{what} was given {_shown(function)} where it needs a function",
+            f"{what} was given {shown(function)} where it needs a function",
             hint=f"write @{'asset' if what == 'asset' else 'asset_check(orders)'} above a function",
         )
     found = name if name is not None else getattr(function, "__name__", None)
     if not isinstance(found, str) or found == "<lambda>":
         raise DefinitionError(
-            f"{_shown(function)} has no name to call the {what} by", hint='add name="…"'
+            f"{shown(function)} has no name to call the {what} by", hint='add name="…"'
         )
     return found
 
@@ -493,68 +527,6 @@ def _as_input(key: str, upstream: object) -> Input:
     if isinstance(upstream, Asset) or isinstance(getattr(upstream, "key", None), str):
         return Input(upstream)  # type: ignore[arg-type] # it has a key, which is all that HasKey asks
     raise DefinitionError(
-        f"asset {key!r} is said to read {_shown(upstream)}, which is no asset and no key",
+        f"asset {key!r} is said to read {shown(upstream)}, which is no asset and no key",
         hint="name an asset, its key, or Input(asset, mapping=…)",
     )
-
-
-def _as_write_mode(key: str, write: object) -> WriteMode:
-    if isinstance(write, Replace | Append | Merge):
-        return write
-    raise DefinitionError(
-        f"asset {key!r} has write={_shown(write)}",
-        hint='write Replace(), Append() or Merge(keys=["id"])',
-    )
-
-
-def _as_contract(key: str, contract: object) -> Contract | None:
-    if contract is None or isinstance(contract, Contract):
-        return contract
-    try:
-        return Contract(contract)
-    except DefinitionError as error:
-        raise DefinitionError(f"asset {key!r}: {error.message}", hint=error.hint) from None
-
-
-def _as_partition_by(key: str, partition_by: object) -> PartitionBy | None:
-    if partition_by is None or isinstance(partition_by, str):
-        return partition_by
-    if isinstance(partition_by, Mapping):
-        return tuple((str(name), str(column)) for name, column in partition_by.items())
-    raise DefinitionError(
-        f"asset {key!r} has partition_by={_shown(partition_by)}",
-        hint="name a column, or {dimension: column} for several dimensions",
-    )
-
-
-def _sequence(key: str, option: str, values: Any) -> tuple[Any, ...]:  # noqa: ANN401 -- whatever a user wrote
-    if isinstance(values, str | Asset) or not isinstance(values, Iterable):
-        raise DefinitionError(
-            f"asset {key!r} has {option}={_shown(values)}, which is no list",
-            hint=f"write {option}=[…]",
-        )
-    return tuple(values)
-
-
-def _texts(key: str, option: str, values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(_sequence(key, option, values))
-
-
-def _mapping(key: str, option: str, values: Mapping[str, Any] | None) -> dict[str, Any]:
-    if values is None:
-        return {}
-    if not isinstance(values, Mapping):
-        raise DefinitionError(
-            f"asset {key!r} has {option}={_shown(values)}, which is no dictionary",
-            hint=f'write {option}={{"name": …}}',
-        )
-    return dict(values)
-
-
-def _shown(value: object) -> str:
-    """`value` in an error message: short, and on one line whatever it is."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    text = repr(value)
-    limit = 80
-    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -531,6 +531,8 @@ class _Resolver:
             dependencies=dependencies,
             write=asset.write,
             partition_by=ordered_partition_by(asset),
+            schema=asset.schema,
+            schema_policy=asset.schema_policy,
             io_manager=asset.io_manager,
             retry=asset.retry,
             batch_size=asset.batch_size,

@@ -127,6 +127,8 @@ def target_of(asset: Asset) -> Target:
         partitioned=asset.partitions is not None,
         partition_by=ordered_partition_by(asset),
         time_kind=None if kind is None else kind.value,
+        schema=asset.schema,
+        schema_policy=asset.schema_policy,
     )
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import PARTITION_COLUMN
-from assets_core.model.specs import RetryPolicy
+from assets_core.model.specs import HISTORY_COLUMNS, SCD2, Merge, RetryPolicy
 from partitions.definitions import SINGLE, PartitionKind
+from partitions.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,9 @@ def definition_problems(asset: Asset) -> Iterator[DefinitionError]:
     yield from _text_problems(asset)
     yield from _type_problems(asset)
     yield from _limit_problems(asset)
+    yield from _schema_problems(asset)
+    if asset.partitions is None or is_partitions(asset.partitions):
+        yield from _history_problems(asset)
     if asset.partitions is not None and not is_partitions(asset.partitions):
         yield DefinitionError(
             f"asset {asset.key!r} has partitions={_shown(asset.partitions)}",
@@ -205,6 +209,59 @@ def _partition_problems(asset: Asset, partitions: Partitions) -> Iterator[Defini
                     hint=f"leave {option} out, or give it time partitions such as DailyPartitions(…)",
                 )
     yield from _partition_by_problems(asset, partitions)
+
+
+def _history_problems(asset: Asset) -> Iterator[DefinitionError]:
+    """What a history can't be made of."""
+    if not isinstance(asset.write, SCD2):
+        return
+    name = f"asset {asset.key!r}"
+    if asset.partitions is None or not asset.partitions.kind.is_time:
+        yield DefinitionError(
+            f"{name} keeps a history (SCD2), but has no time partitions to order it by",
+            hint="give it partitions=DailyPartitions(…) or the like, without further dimensions",
+        )
+    if asset.partition_by is not None:
+        yield DefinitionError(
+            f"{name} has partition_by={_shown(asset.partition_by)}, but a history (SCD2) is kept of what each partition returned",
+            hint="leave partition_by out; effective= names a column with the time of a change",
+        )
+    if asset.schema is not None:
+        added = [
+            one.name for one in asset.schema.columns if one.name.casefold() in HISTORY_COLUMNS
+        ]
+        for column in added:
+            yield DefinitionError(
+                f"{name} has a schema with column {column!r}, which SCD2 adds itself",
+                hint="leave it out of schema=…",
+            )
+
+
+def _schema_problems(asset: Asset) -> Iterator[DefinitionError]:
+    """Columns that other options name and the schema would not let in."""
+    if asset.schema is None or not asset.schema_policy.is_closed:
+        return
+    declared = [one.name for one in asset.schema.columns]
+    by = asset.partition_by
+    wanted: list[tuple[str, str | None]] = []
+    if by is not None:
+        columns = [by] if isinstance(by, str) else [column for _, column in by]
+        wanted += [("partition_by", column) for column in columns]
+    write = asset.write
+    if isinstance(write, Merge | SCD2):
+        wanted += [(f"{type(write).__name__}(keys=…)", column) for column in write.keys]
+    if isinstance(write, Merge):
+        wanted.append(("Merge(order_by=…)", write.order_by))
+    if isinstance(write, SCD2):
+        wanted += [("SCD2(track=…)", column) for column in write.track or ()]
+        wanted.append(("SCD2(effective=…)", write.effective))
+    for option, column in wanted:
+        if column is not None and column not in declared:
+            near = nearest(column, declared)
+            yield DefinitionError(
+                f"asset {asset.key!r}: {option} names column {column!r}, which its schema does not have",
+                hint=f"did you mean {near[0]!r}?" if near else "add it to schema=…",
+            )
 
 
 def _partition_by_problems(asset: Asset, partitions: Partitions) -> Iterator[DefinitionError]:

@@ -424,7 +424,8 @@ class Flight:
                         attempt.asset, attempt.slots, answer.data_seqs, has_data=bool(receipts)
                     )
                     dropped = staged.dropped if staged is not None else 0
-                    self._report.succeeded(attempt, outcome, dropped)
+                    columns = staged.dropped_columns if staged is not None else ()
+                    self._report.succeeded(attempt, outcome, dropped, columns)
                 case AttemptFailed():
                     self._fail(attempt, outcome)
                 case StepSkipped(status=status, message=message):

@@ -76,14 +76,18 @@ class RunReport:
         """An attempt begins."""
         self._on_event(StepStarted(attempt.asset, self._keys(attempt), attempt.number))
 
-    def succeeded(self, attempt: Attempt, record: SuccessRecord, dropped: int) -> None:
-        """A step is published and recorded; `dropped` rows were left out."""
+    def succeeded(
+        self, attempt: Attempt, record: SuccessRecord, dropped: int, columns: tuple[str, ...] = ()
+    ) -> None:
+        """A step is published and recorded; `dropped` rows and `columns` were left out."""
         rows = sum(receipt.rows for receipt in record.receipts) if record.receipts else None
         self._rows += rows or 0
         self._failed_checks.extend(check for check in record.checks if not check.passed)
         told = f"succeeded: {rows} row{'' if rows == 1 else 's'}" + (
             f", {dropped} dropped" if dropped else ""
         )
+        if columns:
+            told += f", undeclared columns left out: {', '.join(map(repr, columns))}"
         self._write(self.name(attempt), told)
         self._on_event(
             StepSucceeded(

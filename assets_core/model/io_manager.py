@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from assets_core.model.errors import IOManagerError
+from assets_core.model.table_schemas import SchemaPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from assets_core.model.specs import PartitionBy, WriteMode
+    from assets_core.model.table_schemas import TableSchema
     from partitions.time_windows import TimeWindow
 
 PARTITION_COLUMN = "_partition"
@@ -53,7 +55,8 @@ class Target:
     """An asset as a destination for rows.
 
     `partition_by` names the column that tells the partitions apart (for several dimensions: (dimension, column) pairs).
-    `time_kind` is the grain of the time windows (`hour`, `day`, …), None without a time dimension.
+    `time_kind` is the grain of the time windows (`hour`, `day`, …), None without a time dimension. `schema` has the declared columns,
+    None if none are; `schema_policy` says what happens to rows that have others.
     """
 
     asset: str
@@ -61,6 +64,8 @@ class Target:
     partitioned: bool
     partition_by: PartitionBy | None = None
     time_kind: str | None = None
+    schema: TableSchema | None = None
+    schema_policy: SchemaPolicy = SchemaPolicy.ADD_NULLABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +95,15 @@ class ReadRequest:
 class Staged:
     """What `stage` leaves behind: where the rows wait. It pickles; `content` means something to its own IO manager only.
 
-    `rows` counts them; `dropped` counts rows left out by `out_of_range="drop"`.
+    `rows` counts them; `dropped` counts rows left out by `out_of_range="drop"`, and `dropped_columns` names columns left out by the
+    schema policy `discard`.
     """
 
     request: StageRequest
     rows: int
     dropped: int
     content: object
+    dropped_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

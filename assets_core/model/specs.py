@@ -8,10 +8,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from assets_core.model.errors import DefinitionError
+from assets_core.model.table_schemas import SchemaPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from assets_core.model.table_schemas import TableSchema
     from partitions.definitions import Partitions
     from partitions.mappings import PartitionMapping
 
@@ -76,13 +78,22 @@ class Append:
         return "append()"
 
 
+class MergeScope(StrEnum):
+    """Where a `Merge` looks for the keys of the returned rows."""
+
+    TABLE = "table"
+    PARTITION = "partition"
+
+
 @dataclass(frozen=True, slots=True)
 class Merge:
     """Inserts rows with new keys and replaces rows with known ones; other rows of the table stay.
 
     `keys` must not be null. A key that the returned rows hold twice is an error, or with `on_duplicate="latest"` the row with the
     greatest `order_by` wins (a tie is an error). With `order_by` an older row never overwrites a newer one, so that out-of-order
-    backfills converge.
+    backfills converge. With `scope="partition"` a key is one of its partition: rows of other partitions are never touched.
+    `delete_when` is a condition in SQL over the returned columns, such as "is_deleted": a row for which it is true removes the row
+    of its key (unless that is newer, by `order_by`) and is not stored. It leaves no trace: what comes later is new again.
 
     >>> Merge(keys=["order_id"], order_by="updated_at").text()
     "merge(keys=['order_id'], order_by=updated_at, on_duplicate=error)"
@@ -91,28 +102,29 @@ class Merge:
     keys: tuple[str, ...]
     order_by: str | None = None
     on_duplicate: OnDuplicate | Literal["error", "latest"] = OnDuplicate.ERROR
+    scope: MergeScope | Literal["table", "partition"] = MergeScope.TABLE
+    delete_when: str | None = None
 
     def __init__(
         self,
         keys: Sequence[str],
         order_by: str | None = None,
         on_duplicate: OnDuplicate | Literal["error", "latest"] = OnDuplicate.ERROR,
+        scope: MergeScope | Literal["table", "partition"] = MergeScope.TABLE,
+        delete_when: str | None = None,
     ) -> None:
-        if isinstance(keys, str):
-            raise DefinitionError(
-                f"Merge(keys={keys!r}) is text, not a list", hint=f"write keys=[{keys!r}]"
-            )
-        object.__setattr__(self, "keys", tuple(keys))
+        object.__setattr__(self, "keys", _columns("Merge", "keys", keys))
         object.__setattr__(self, "order_by", order_by)
         object.__setattr__(
             self, "on_duplicate", _choice(OnDuplicate, on_duplicate, "on_duplicate")
         )
-        if not self.keys:
+        object.__setattr__(self, "scope", _choice(MergeScope, scope, "scope"))
+        object.__setattr__(self, "delete_when", delete_when)
+        if delete_when is not None and (not isinstance(delete_when, str) or not delete_when):
             raise DefinitionError(
-                "Merge needs at least one key column", hint='write Merge(keys=["id"])'
+                f"Merge(delete_when={delete_when!r}) is no condition in SQL",
+                hint='write delete_when="is_deleted" or the like',
             )
-        if len(set(self.keys)) != len(self.keys):
-            raise DefinitionError(f"Merge(keys={list(self.keys)}) names a column twice")
         if self.on_duplicate is OnDuplicate.LATEST and order_by is None:
             raise DefinitionError(
                 'Merge(on_duplicate="latest") has no order to tell which row is the latest',
@@ -121,10 +133,71 @@ class Merge:
 
     def text(self) -> str:
         """Canonical text, part of the asset's code version."""
-        return f"merge(keys={list(self.keys)}, order_by={self.order_by}, on_duplicate={self.on_duplicate})"
+        more = "" if self.scope is MergeScope.TABLE else f", scope={self.scope}"
+        more += "" if self.delete_when is None else f", delete_when={self.delete_when!r}"
+        return f"merge(keys={list(self.keys)}, order_by={self.order_by}, on_duplicate={self.on_duplicate}{more})"
 
 
-WriteMode = Replace | Append | Merge
+class OnAbsent(StrEnum):
+    """What `SCD2` makes of a key that a later partition does not have."""
+
+    KEEP = "keep"
+    CLOSE = "close"
+
+
+HISTORY_COLUMNS = ("valid_from", "valid_to", "is_current")
+"""What `SCD2` adds to the returned columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class SCD2:
+    """Keeps the history of each key: what readers get are its versions, with `valid_from`, `valid_to` (exclusive) and `is_current`.
+
+    Each time partition is what was known then. A key begins a new version when one of the `track` columns (None: all others)
+    differs from its version before; other columns show their last values. A version is valid from the start of the partition that
+    brought it, or from the instant or date in its column `effective`, up to the next one. A key that a later partition does not
+    have stays as it was (`on_absent="keep"`, for changes), or its version ends there ("close", for full snapshots).
+
+    The history is a fold over the partitions in the order of time, whatever the order in which they ran: a partition that is run
+    again, or later than its successors, takes its place. Reading partitions gives the history as of the last of them.
+
+    >>> SCD2(keys=["customer_id"], on_absent="close").text()
+    "scd2(keys=['customer_id'], track=None, effective=None, on_absent=close)"
+    """
+
+    keys: tuple[str, ...]
+    track: tuple[str, ...] | None = None
+    effective: str | None = None
+    on_absent: OnAbsent | Literal["keep", "close"] = OnAbsent.KEEP
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        track: Sequence[str] | None = None,
+        effective: str | None = None,
+        on_absent: OnAbsent | Literal["keep", "close"] = OnAbsent.KEEP,
+    ) -> None:
+        object.__setattr__(self, "keys", _columns("SCD2", "keys", keys))
+        tracked = None if track is None else _columns("SCD2", "track", track)
+        object.__setattr__(self, "track", tracked)
+        object.__setattr__(self, "effective", effective)
+        object.__setattr__(self, "on_absent", _choice(OnAbsent, on_absent, "on_absent"))
+        if effective is not None and self.on_absent is OnAbsent.CLOSE:
+            raise DefinitionError(
+                f'SCD2(effective={effective!r}, on_absent="close"): a row that is absent has no {effective}',
+                hint='leave effective out (versions then begin with their partitions), or write on_absent="keep"',
+            )
+        twice = [name for name in (*(tracked or ()), effective) if name in self.keys]
+        if twice:
+            raise DefinitionError(f"SCD2 names {twice[0]!r} as a key and as something else")
+
+    def text(self) -> str:
+        """Canonical text, part of the asset's code version."""
+        tracked = None if self.track is None else list(self.track)
+        return f"scd2(keys={list(self.keys)}, track={tracked}, effective={self.effective}, on_absent={self.on_absent})"
+
+
+WriteMode = Replace | Append | Merge | SCD2
 
 
 class Backoff(StrEnum):
@@ -246,6 +319,8 @@ class AssetSpec:
     dependencies: tuple[Dependency, ...]
     write: WriteMode
     partition_by: PartitionBy | None
+    schema: TableSchema | None = None
+    schema_policy: SchemaPolicy = SchemaPolicy.ADD_NULLABLE
     io_manager: str
     retry: RetryPolicy
     batch_size: int
@@ -259,6 +334,22 @@ class AssetSpec:
     code_version: str
     deps_version: str
     defined_in: str = field(default="", compare=False)
+
+
+def _columns(mode: str, option: str, names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise DefinitionError(
+            f"{mode}({option}={names!r}) is text, not a list", hint=f"write {option}=[{names!r}]"
+        )
+    found = tuple(names)
+    if not found:
+        what = "key column" if option == "keys" else f"column in {option}"
+        raise DefinitionError(
+            f"{mode} needs at least one {what}", hint=f'write {mode}(keys=["id"])'
+        )
+    if len(set(found)) != len(found):
+        raise DefinitionError(f"{mode}({option}={list(found)}) names a column twice")
+    return found
 
 
 def _choice(kind: type[_E], value: _E | str, name: str) -> _E:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FrameType
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """The number of this module's JSON; another one never holds."""
 
 CLOCK_GRAIN_NS: Final = 20_000_000
@@ -70,6 +70,7 @@ class ManifestAsset:
     """An asset as plain data. `partitions`, `write` and `retry` are descriptions; `location` names where its rows are.
 
     `rejected` names where those go that its contract keeps out, empty if it keeps out none; rules of a contract are among its `checks`.
+    `schema` tells the declared columns and the policy, empty if there is none.
     `partition_kind` is the kind of the definition (`day`, `static`, `single`, …), `closed_after` and `timeout` in seconds, `memory` in
     bytes.
     """
@@ -86,6 +87,7 @@ class ManifestAsset:
     checks: tuple[ManifestCheck, ...]
     write: str
     partition_by: str | None
+    schema: str = ""
     io_manager: str
     location: str
     rejected: str = ""

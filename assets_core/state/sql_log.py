@@ -72,6 +72,19 @@ select distinct on (partition_id) partition_id, token from materialization
 where asset_id = ? and token is not null order by partition_id, seq desc""",
 )
 
+_SCHEMA_HASHES = per_dialect(
+    sqlite="""
+select partition_id, schema_hash from (
+    select partition_id, schema_hash, max(seq) as seq from materialization
+    where asset_id = ? and kind = 1 and schema_hash is not null group by partition_id)
+order by seq""",
+    postgres="""
+select partition_id, schema_hash from (
+    select distinct on (partition_id) partition_id, schema_hash, seq from materialization
+    where asset_id = ? and kind = 1 and schema_hash is not null order by partition_id, seq desc) last
+order by seq""",
+)
+
 _LAST_SUCCESS = """
 select m.seq, m.read_seq, m.data_seq, code.text, deps.text, m.data_version, m.rows, run.id
 from materialization m
@@ -305,6 +318,12 @@ def read_tokens(cursor: Cursor, asset: str, space: str) -> dict[int, str]:
     """Token of the last success that published data, by partition id in ascending order."""
     row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
     return {} if row is None else dict(cursor.execute(_TOKENS, row))
+
+
+def read_schema_hashes(cursor: Cursor, asset: str, space: str) -> dict[int, str]:
+    """Schema hash of the last rows published, by partition id, in the order in which they were."""
+    row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
+    return {} if row is None else dict(cursor.execute(_SCHEMA_HASHES, row))
 
 
 def read_data_versions(

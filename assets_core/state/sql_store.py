@@ -169,6 +169,11 @@ class SqlStore(ABC):
         with self._database.read() as cursor:
             return sql_log.read_tokens(cursor, asset, space)
 
+    def schema_hashes(self, asset: str, space: str) -> Mapping[int, str]:
+        """Schema hash of the rows that each partition published last, in the order in which they were published."""
+        with self._database.read() as cursor:
+            return sql_log.read_schema_hashes(cursor, asset, space)
+
     def data_versions(
         self, asset: str, space: str, partition_ids: Iterable[int]
     ) -> Mapping[int, DataVersions]:

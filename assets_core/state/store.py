@@ -145,6 +145,13 @@ class StateStore(Protocol):
         """Commit token of the last success of each partition that published data."""
         ...
 
+    def schema_hashes(self, asset: str, space: str) -> Mapping[int, str]:
+        """Schema hash of the rows that each partition published last, in the order in which they were published.
+
+        Looks at every partition of the asset (0.2 s for 87,600): for a look at one asset, not for planning.
+        """
+        ...
+
     def data_versions(
         self, asset: str, space: str, partition_ids: Iterable[int]
     ) -> Mapping[int, DataVersions]:

@@ -15,10 +15,11 @@ from assets_core.planning.saved_plan import saved_plan_as_json
 from cli.commands.request import Request, read_request
 from cli.render.errors import EXIT_DONE, EXIT_WORK_TO_DO
 from cli.render.plans import estimate_line, plan_report, span_lines, span_records
+from cli.render.statuses import schema_line
 from cli.render.text import Span, Style, line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from assets_core.model.records import StepDuration
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cli.commands.request import Words
     from cli.project import Project
     from cli.render.printer import Printer
+    from cli.render.text import Line
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +115,17 @@ def echo_range(planned: Planned, printer: Printer) -> None:
         printer.note(line(Span("range: ", Style.DIM), f"nothing of {asset}: {why}"))
 
 
+def _schema_notes(project: Project, planned: Planned) -> Iterator[Line]:
+    """Which of the asked assets have rows of older columns, if it is quick to tell."""
+    from cli.commands.conditions import are_few, older_schema  # noqa: PLC0415 - only `plan` shows it
+
+    facts, assets = planned.facts, planned.request.assets
+    for asset in assets if are_few(facts, assets) else ():
+        older = older_schema(facts.graph.spec(asset), facts.indexes[asset], project.store)
+        if older:
+            yield schema_line(asset, len(older), older.describe() if older.first() else "")
+
+
 def show_plan(
     project: Project,
     printer: Printer,
@@ -134,6 +147,8 @@ def show_plan(
     echo_range(planned, printer)
     if estimate.assets:
         printer.note(estimate_line(estimate))
+    for told in _schema_notes(project, planned):
+        printer.note(told)
     saved = saved_plan_as_json(
         plan,
         planned.facts,

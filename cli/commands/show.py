@@ -26,7 +26,7 @@ def command(settings: Settings, asset: str) -> int:
     graph.spec(asset)  # an unknown name is an error before anything is imported
     definition = next(one for one in project.manifest.assets if one.key == asset)
     facts = project.facts(datetime.now(UTC))
-    [status] = statuses_of(facts, project.store, [asset])
+    [status] = statuses_of(facts, project.store, [asset], schemas=True)
     space = facts.graph.spec(asset).partitions.space
     failed = [one.outcome for one in project.store.failed_checks(asset, space)]
     printer.report(

@@ -21,11 +21,11 @@ def command(settings: Settings, words: tuple[str, ...]) -> int:
     """Show how fresh each asset is.
 
     Counts partitions by condition, tells when rows were last published, and draws the partitions from first to last. Asks every
-    destination whether it still has what was written there.
+    destination whether it still has what was written there, and names partitions whose rows have an older schema.
     """
     from datetime import UTC, datetime  # noqa: PLC0415 - `--help` needs none of it
 
-    from cli.commands.conditions import statuses_of  # noqa: PLC0415
+    from cli.commands.conditions import are_few, statuses_of  # noqa: PLC0415
     from cli.commands.request import select  # noqa: PLC0415
     from cli.render.statuses import status_report  # noqa: PLC0415
 
@@ -33,6 +33,8 @@ def command(settings: Settings, words: tuple[str, ...]) -> int:
     project = open_project(settings)
     facts = project.facts(datetime.now(UTC))
     assets = select(facts.graph, words, facts)
-    statuses: list[AssetStatus] = statuses_of(facts, project.store, assets)
+    statuses: list[AssetStatus] = statuses_of(
+        facts, project.store, assets, schemas=bool(words) or are_few(facts, assets)
+    )
     printer.report(status_report(statuses, unicode=printer.unicode))
     return 0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from assets_core.model.errors import ProjectError
+from assets_core.model.table_schemas import SchemaPolicy
 from cli import __version__
 from cli.project.location import make_state_folder, search_path
 from cli.project.user_modules import ignored_folders, import_user_module, module_files
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from assets_core.authoring.outline import Outline
     from assets_core.model.contracts import Contract
     from assets_core.model.io_manager import IOManager
-    from assets_core.model.specs import PartitionBy, RetryPolicy
+    from assets_core.model.specs import AssetSpec, PartitionBy, RetryPolicy
     from assets_core.planning.staleness import Facts
     from assets_core.state.locks import RunLocks
     from assets_core.state.manifest import Manifest, ManifestCheck, Watch
@@ -274,6 +275,7 @@ def manifest_of(resolved: Resolved, location: Location) -> Manifest:
                 checks=(*_rules(resolved.assets[key].contract), *checks),
                 write=spec.write.text(),
                 partition_by=_partition_by_text(spec.partition_by),
+                schema=_schema_text(spec),
                 io_manager=spec.io_manager,
                 location=_place(resolved.outline, location, key),
                 rejected=_rejected_place(resolved.outline, location, key),
@@ -321,6 +323,12 @@ def _partition_by_text(partition_by: PartitionBy | None) -> str | None:
     if partition_by is None or isinstance(partition_by, str):
         return partition_by
     return ", ".join(f"{dimension}={column}" for dimension, column in partition_by)
+
+
+def _schema_text(spec: AssetSpec) -> str:
+    if spec.schema is None:
+        return "" if spec.schema_policy is SchemaPolicy.ADD_NULLABLE else str(spec.schema_policy)
+    return f"{spec.schema.text()} ({spec.schema_policy})"
 
 
 def _pool_text(pool: str | None, pools: Mapping[str, int]) -> str:

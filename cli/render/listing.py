@@ -87,6 +87,7 @@ def definition_of(asset: ManifestAsset, downstream: Sequence[str]) -> dict[str, 
         "partition_kind": asset.partition_kind,
         "partition_by": asset.partition_by,
         "write": asset.write,
+        "schema": asset.schema or None,
         "retry": asset.retry,
         "batch_size": asset.batch_size,
         "pool": asset.pool,
@@ -144,6 +145,7 @@ def _facts(asset: ManifestAsset, downstream: Sequence[str]) -> Iterator[tuple[st
         "writes",
         asset.write + (f", partitioned by {asset.partition_by}" if asset.partition_by else ""),
     )
+    yield "schema", asset.schema
     yield "data", f"{asset.location} (io_manager {asset.io_manager})"
     yield "rejected rows", asset.rejected
     yield "retry", asset.retry

@@ -49,7 +49,8 @@ class AssetStatus:
 
     `partitions` describes the definition; `lost` names lost partitions as text, empty if there are none. `reads`: it reads other assets.
     `redefined` says, with what to do, that its state is of other partitions than the definition's; None if it is not. `checks` tells of how
-    many partitions each check said last that they pass.
+    many partitions each check said last that they pass. `older_schema` counts partitions whose rows have other columns than the declared
+    or newest ones, and `older_partitions` names them; None if that was not looked for.
     """
 
     asset: str
@@ -63,6 +64,8 @@ class AssetStatus:
     reads: bool
     redefined: tuple[str, str] | None
     checks: tuple[CheckTally, ...] = ()
+    older_schema: int | None = None
+    older_partitions: str = ""
 
     def count(self, condition: Condition) -> int:
         """How many partitions are like that."""
@@ -170,9 +173,10 @@ def _trouble_blocks(status: AssetStatus) -> list[Block]:
             line(Span("hint: ", Style.CYAN), hint),
         ]
     if not status.lost:
-        return failing
+        return [*failing, *_schema_blocks(status)]
     return [
         *failing,
+        *_schema_blocks(status),
         line(
             Span("data gone: ", Style.RED),
             Span(status.asset, Style.BOLD),
@@ -183,6 +187,22 @@ def _trouble_blocks(status: AssetStatus) -> list[Block]:
             f"{again_command(status.asset, reads=status.reads)} makes it again",
         ),
     ]
+
+
+def _schema_blocks(status: AssetStatus) -> list[Block]:
+    if not status.older_schema:
+        return []
+    return [schema_line(status.asset, status.older_schema, status.older_partitions)]
+
+
+def schema_line(asset: str, count: int, partitions: str) -> Line:
+    """How many partitions have rows of older columns: readers get them with nulls or widened, so nothing is wrong with that."""
+    return line(
+        Span("schema: ", Style.YELLOW),
+        f"{counted(count, 'partition')} of ",
+        Span(asset, Style.BOLD),
+        f" {'has' if count == 1 else 'have'} an older schema{f': {partitions}' if partitions else ''}",
+    )
 
 
 def again_command(asset: str, *, reads: bool) -> str:
@@ -245,6 +265,8 @@ def _as_json(status: AssetStatus) -> dict[str, object]:
         "reasons": dict(status.reasons),
         "lost_partitions": status.lost or None,
         "checks": tally_records(status.checks),
+        "older_schema": status.older_schema,
+        "older_schema_partitions": status.older_partitions or None,
     }
 
 

@@ -685,6 +685,16 @@ class HistorySuite:
         assert (history.succeeded_at, history.failed_at) == (LATER, LATER)
         assert history.failure == "second failure"
 
+    def test_schema_hashes_come_in_the_order_of_their_rows(self, store: StateStore) -> None:
+        session = Session(store)
+        old, new = (replace(receipt(1), schema_hash=text) for text in ("old", "new"))
+        both = (replace(old, partition_id=one) for one in (1, 2))
+        session.succeed(session.claim(1, 2), *both)
+        session.succeed(session.claim(1), new)
+        session.fail_partitions(2)
+        assert list(store.schema_hashes("orders", DAY).items()) == [(2, "old"), (1, "new")]
+        assert store.schema_hashes("orders", "another space") == {}
+
     def test_a_token_is_of_the_last_success_that_published(self, store: StateStore) -> None:
         session = Session(store)
         session.succeed(session.claim(1, 2, published_as="both"), receipt(1), receipt(2))

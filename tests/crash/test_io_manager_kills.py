@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from assets_core.model.io_manager import (
     StageRequest,
     Target,
 )
-from assets_core.model.specs import Merge, Replace
+from assets_core.model.specs import SCD2, Merge, Replace
 from io_managers import (
     DuckDBIOManager,
     ParquetIOManager,
@@ -37,6 +38,7 @@ from io_managers import (
     parquet_removal,
     parquet_writes,
 )
+from partitions.time_windows import TimeWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,14 +48,25 @@ WORKER = "tests.crash.test_io_manager_kills"
 
 PARTS = tuple(PartitionSlice(i, f"p{i}") for i in range(3))
 WHOLE = (PartitionSlice(0, ""),)
+DAYS = tuple(
+    PartitionSlice(
+        i,
+        f"2025-01-0{i + 1}",
+        TimeWindow(datetime(2025, 1, i + 1, tzinfo=UTC), datetime(2025, 1, i + 2, tzinfo=UTC)),
+    )
+    for i in range(3)
+)
 TARGETS = {
     "replace": (Target("orders", Replace(), partitioned=True), PARTS),
     "whole": (Target("orders", Replace(), partitioned=False), WHOLE),
     "merge": (Target("orders", Merge(keys=["id"]), partitioned=False), WHOLE),
+    "within": (Target("orders", Merge(keys=["id"], scope="partition"), partitioned=True), PARTS),
+    "history": (Target("orders", SCD2(keys=["id"]), partitioned=True, time_kind="day"), DAYS),
 }
 PLACES: dict[str, tuple[object, str]] = {
     "begin": (duckdb_writes, "write_group"),
     "commits": (duckdb_writes, "save_commits"),
+    "moments": (duckdb_writes, "save_moments"),
     "detach": (duckdb_file.DatabaseFile, "_detach"),
     "note": (duckdb_file.DatabaseFile, "_write_note"),
     "rename": (os, "replace"),
@@ -90,6 +103,8 @@ def _version(manager: IOManager, mode: str, one: PartitionSlice) -> int | None:
         found = manager.read(ReadRequest(TARGETS[mode][0], (one,))).read_all()
     except IOManagerError:
         return None
+    if "is_current" in found.column_names:
+        found = found.filter(found.column("is_current"))
     assert sorted(found.column("id").to_pylist()) == list(range(500))
     (version,) = set(found.column("version").to_pylist())
     assert isinstance(version, int)
@@ -108,6 +123,9 @@ def _version(manager: IOManager, mode: str, one: PartitionSlice) -> int | None:
         ("duckdb", "replace", "commits", "after", True),
         ("duckdb", "whole", "commits", "after", False),
         ("duckdb", "merge", "commits", "after", False),
+        ("duckdb", "within", "commits", "after", False),
+        ("duckdb", "history", "commits", "after", False),
+        ("duckdb", "history", "moments", "after", True),
         ("parquet", "replace", "write", "before", False),
         ("parquet", "replace", "write", "after", False),
         ("parquet", "replace", "lock", "after", False),
@@ -116,6 +134,9 @@ def _version(manager: IOManager, mode: str, one: PartitionSlice) -> int | None:
         ("parquet", "replace", "rename", "before", True),
         ("parquet", "merge", "write", "after", False),
         ("parquet", "merge", "rename", "after", False),
+        ("parquet", "within", "rename", "before", False),
+        ("parquet", "within", "rename", "after", False),
+        ("parquet", "history", "rename", "after", True),
     ],
 )
 def test_a_kill_leaves_old_or_new_and_a_re_run_converges(

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - these laws are not about disks, and syncing takes most of the time
+MEMORY_FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - these laws are not about disks, and syncing takes most of the time
 FIRST = date(2025, 10, 24)
 SCHEMA = pa.schema({"id": pa.int64(), "v": pa.int64(), "day": pa.date32(), "region": pa.string()})
 
@@ -73,6 +73,24 @@ CASES = {
         days(FIRST.isoformat(), 3),
         batches=True,
     ),
+    "merge within partitions": Case(
+        target(Merge(keys=["id"], scope="partition")), days(FIRST.isoformat(), 3)
+    ),
+    "merge within days, with deletions": Case(
+        target(
+            Merge(keys=["id"], order_by="v", scope="partition", delete_when="region = 'r2'"),
+            by="day",
+        ),
+        days(FIRST.isoformat(), 3),
+        batches=True,
+    ),
+    "merge with deletions": Case(
+        target(Merge(keys=["id"], order_by="v", delete_when="region = 'r2'")),
+        days(FIRST.isoformat(), 3),
+    ),
+    "merge whole with deletions": Case(
+        whole(Merge(keys=["id"], delete_when="region = 'r2'")), UNPARTITIONED
+    ),
     "merge whole": Case(whole(Merge(keys=["id"], order_by="v")), UNPARTITIONED),
 }
 
@@ -97,11 +115,18 @@ class Model:
             return [True] * len(slices)
         changed = set()
         for owner, row in zip(owners, rows, strict=True):
-            old = next((r for _, r in self.rows if r["id"] == row["id"]), None)
-            if old is not None and (row == old or self._is_older(write, row, old)):
+            inside = {owner} if write.scope == "partition" else {o for o, _ in self.rows}
+            met = [(o, r) for o, r in self.rows if r["id"] == row["id"] and o in inside]
+            deletes = write.delete_when is not None and row["region"] == "r2"
+            if met:
+                ((_, old),) = met
+                if self._is_older(write, row, old) or (row == old and not deletes):
+                    continue
+                self.rows.remove(met[0])
+            elif deletes:
                 continue
-            self.rows = [(o, r) for o, r in self.rows if r["id"] != row["id"]]
-            self.rows.append((owner, row))
+            if not deletes:
+                self.rows.append((owner, row))
             changed.add(owner)
         return [one.key in changed for one in slices]
 
@@ -164,7 +189,10 @@ def _rows(case: Case, slices: Sequence[PartitionSlice]) -> st.SearchStrategy[lis
             }
         )
 
-    unique = (lambda r: r["id"]) if isinstance(case.where.write, Merge) else None
+    write, unique = case.where.write, None
+    if isinstance(write, Merge):
+        within = by and write.scope == "partition"
+        unique = lambda r: (r["id"], r["day"] if within else None)  # noqa: E731 - one line, used once
     return st.lists(st.sampled_from(list(slices)).flatmap(row), max_size=6, unique_by=unique)
 
 
@@ -188,7 +216,7 @@ def test_histories_equal_the_model_on_every_destination(name: str) -> None:
     @settings(max_examples=max(settings().max_examples // 20, 1))
     @given(histories(case))
     def play(history: History) -> None:
-        with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+        with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as folder:
             model = Model(case)
             managers = _managers(Path(folder), case)
             last: list[dict[int, str]] = [{} for _ in managers]

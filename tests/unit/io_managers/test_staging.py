@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
+from assets_core.authoring.row_schemas import plain_type
 from assets_core.model.errors import DataError, IOManagerError
 from assets_core.model.io_manager import StageRequest, Target
 from assets_core.model.specs import Merge, Replace
 from io_managers import DuckDBIOManager, ParquetIOManager, staging
-from io_managers.staging import StagedRows, plain_type, stage_folder, take_in
+from io_managers.staging import StagedRows, stage_folder, take_in
 from io_managers.workbench import Workbench
 from tests.conformance.io_manager_suite import UNPARTITIONED, days, keys, target, whole
 
@@ -185,6 +186,10 @@ def test_dropped_rows_are_not_in_the_version(bench: Workbench) -> None:
         (pa.large_list(pa.large_string()), pa.list_(pa.string())),
         (pa.struct([("a", pa.large_string())]), pa.struct([("a", pa.string())])),
         (pa.timestamp("ns", "Europe/Berlin"), pa.timestamp("ns", "Europe/Berlin")),
+        (pa.timestamp("s", "Europe/Berlin"), pa.timestamp("us", "Europe/Berlin")),
+        (pa.timestamp("s"), pa.timestamp("s")),
+        (pa.list_(pa.field("item", pa.int32(), nullable=False)), pa.list_(pa.int32())),
+        (pa.decimal32(5, 2), pa.decimal128(5, 2)),
     ],
     ids=str,
 )

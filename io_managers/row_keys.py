@@ -1,0 +1,129 @@
+"""The columns that tell rows apart in a write mode with keys: that they are there, and that each key is there once.
+
+Not decided here: how nulls among them are counted while rows come in (`staging`), and what becomes of rows that are stored (`merging`,
+`history`).
+"""
+
+# ruff: noqa: S608 - names come into SQL through `quoted` only, values are bound
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assets_core.model.errors import DataError
+from assets_core.model.specs import HISTORY_COLUMNS, SCD2, Merge, MergeScope, OnDuplicate
+from io_managers.fingerprint import SLOT, hashable
+from io_managers.merging import ROW, check_deletes
+from io_managers.partition_columns import missing_column
+from io_managers.workbench import quoted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from assets_core.model.io_manager import Target
+    from assets_core.model.specs import WriteMode
+    from io_managers.workbench import Workbench
+
+
+def never_null(write: WriteMode) -> tuple[str, ...]:
+    """The columns that tell rows apart, and must have a value."""
+    if isinstance(write, SCD2):
+        return (*write.keys, *((write.effective,) if write.effective is not None else ()))
+    return write.keys if isinstance(write, Merge) else ()
+
+
+def check_columns(asset: str, write: WriteMode, schema: pa.Schema) -> None:
+    """Raise DataError for a column that the write mode names and the rows don't have, or can't have."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    mode, named = type(write).__name__, list[tuple[str, str]]()
+    if isinstance(write, Merge | SCD2):
+        named += [("keys", key) for key in write.keys]
+    if isinstance(write, Merge) and write.order_by is not None:
+        named.append(("order_by", write.order_by))
+    if isinstance(write, SCD2):
+        named += [("track", column) for column in write.track or ()]
+        if write.effective is not None:
+            named.append(("effective", write.effective))
+        for name in schema.names:
+            if name.casefold() in HISTORY_COLUMNS:
+                raise DataError(
+                    f"{asset}: SCD2 adds a column {name!r}, and the returned rows have one",
+                    hint="rename it in the function that returns the rows",
+                )
+    for option, column in named:
+        if column not in schema.names:
+            raise missing_column(asset, f"{mode}({option}=…)", column, schema.names)
+        kind = schema.field(column).type
+        if option == "effective" and not (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+            raise DataError(
+                f"{asset}: SCD2(effective={column!r}) is {kind}, neither a date nor a timestamp"
+            )
+
+
+def rows_to_keep(bench: Workbench, target: Target, table: pa.Table) -> NDArray[np.bool_] | None:
+    """A mask of the rows that stay, one per key; None if all do. Raises DataError where the write mode does not say which."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    write = target.write
+    if isinstance(write, Merge) and write.delete_when is not None and table.column_names:
+        check_deletes(bench, write, table, target.asset)
+    columns = never_null(write)
+    if not columns or table.num_rows <= 1:
+        return None
+    order = write.order_by if isinstance(write, Merge) else None
+    within = isinstance(write, Merge) and write.scope is MergeScope.PARTITION
+    slot = [SLOT] if within and SLOT in table.column_names else []
+    keys = ", ".join(quoted(key) for key in (*columns, *slot))
+    names = list(dict.fromkeys((*columns, *slot, *([order] if order is not None else ()))))
+    needed = hashable(table.select(names)).append_column(ROW, pa.array(np.arange(table.num_rows)))
+    with bench.tables(staged=needed) as connection:
+        repeated = connection.execute(
+            f"select min({ROW}), count(*) over () from staged group by {keys} having count(*) > 1 limit 1"
+        ).fetchall()
+        if not repeated:
+            return None
+        row, count = repeated[0]
+        if (
+            not isinstance(write, Merge)
+            or order is None
+            or write.on_duplicate is OnDuplicate.ERROR
+        ):
+            raise DataError(
+                f"{target.asset}: {_keys(count)} of {type(write).__name__}(keys={list(columns)}) returned more than once,"
+                f" for instance {_example(table, columns, row)}",
+                hint='return each key once, or say which row wins: Merge(…, order_by="updated_at", on_duplicate="latest")'
+                if isinstance(write, Merge)
+                else "return each key once in a partition, or once for each effective instant",
+            )
+        ranked = (
+            f"select {ROW}, rank() over (partition by {keys} order by {quoted(order)} desc nulls last) as place,"
+            f" {keys} from staged"
+        )
+        ties = connection.execute(
+            f"select min({ROW}), count(*) over () from ({ranked}) where place = 1"
+            f" group by {keys} having count(*) > 1 limit 1"
+        ).fetchall()
+        if ties:
+            row, count = ties[0]
+            raise DataError(
+                f"{target.asset}: {_keys(count)} of Merge with several latest rows by {order!r},"
+                f" for instance {_example(table, (*columns, order), row)}",
+                hint="order_by must tell the rows of one key apart",
+            )
+        winners = connection.execute(f"select {ROW} from ({ranked}) where place = 1").fetchnumpy()
+    keep = np.zeros(table.num_rows, dtype=bool)
+    keep[winners[ROW]] = True
+    return keep
+
+
+def _keys(count: int) -> str:
+    return "1 key" if count == 1 else f"{count} keys"
+
+
+def _example(table: pa.Table, columns: tuple[str, ...], row: int) -> str:
+    shown = table.select(list(columns)).slice(row, 1).to_pylist()[0]
+    return ", ".join(f"{name} = {value!r}" for name, value in shown.items())
