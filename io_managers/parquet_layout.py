@@ -18,6 +18,8 @@ from assets_core.model.io_manager import WriteReceipt
 from io_managers.paths import dimension_prefix, path_segment
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from assets_core.model.io_manager import PartitionSlice, StageRequest, Target
 
 FILE = "data.parquet"
@@ -78,14 +80,24 @@ def footer_fields(
 
 def read_footer(path: str) -> Footer | None:
     """The footer of a file that Partita wrote; None if there is no file. Raises IOManagerError for any other file."""
+    try:
+        size = Path(path).stat().st_size
+        return footer_in(path, path, size)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def footer_in(source: str | pa.NativeFile, path: str, size: int) -> Footer:
+    """The footer in what pyarrow can open: a path, or the last bytes of a file. Raises FileNotFoundError, IOManagerError."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
     try:
-        size = Path(path).stat().st_size
-        found = pq.read_metadata(path).metadata or {}
+        found = pq.read_metadata(source).metadata or {}
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        raise
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
     try:
