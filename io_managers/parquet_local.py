@@ -21,6 +21,8 @@ from io_managers.parquet_notes import file_mark
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pyarrow as pa
+
     from io_managers.parquet_layout import Footer
     from io_managers.parquet_places import Ready
 
@@ -53,9 +55,11 @@ class FolderPlace:
                 f"{self.root} can't be written: {error.strerror or error}"
             ) from error
 
-    def open(self, path: str) -> str:
-        """The path: pyarrow opens it, and keeps what it opened when another takes its place."""
-        return path
+    def open(self, path: str) -> pa.NativeFile:
+        """The open file, which stays what it is when another takes its place."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        return pa.OSFile(path)
 
     def footers(self, paths: Sequence[str]) -> list[Footer | None]:
         """One after the other."""

@@ -133,15 +133,14 @@ class ObjectPlace:
     def remove(self, asset: str) -> None:
         """Look at the footers of all objects first, then delete them."""
         entries = list(self._store.entries(self._prefix(asset)))
+        folder = asset_folder(self.root, asset)
         paths = [f"{self.root}/{one.key}" for one in entries]
-        for path, footer in zip(
-            paths, self.footers([one for one in paths if _is_file(one)]), strict=False
-        ):
-            if footer is not None and footer.asset != asset:
-                raise _not_of(asset, path, asset_folder(self.root, asset))
         for path in paths:
             if not _is_file(path):
-                raise _not_of(asset, path, asset_folder(self.root, asset))
+                raise _not_of(asset, path, folder)
+        for path, footer in zip(paths, self.footers(paths), strict=True):
+            if footer is not None and footer.asset != asset:
+                raise _not_of(asset, path, folder)
         forget_note(self.stage, asset)
         self._store.delete([one.key for one in entries])
 

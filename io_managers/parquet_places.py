@@ -33,8 +33,8 @@ class Place(Protocol):
         """Make what is ours to make before rows are staged. Raises IOManagerError if the place can't be written."""
         ...
 
-    def open(self, path: str) -> str | pa.NativeFile:
-        """What pyarrow reads the file from: all of one version of it. Raises FileNotFoundError if there is none."""
+    def open(self, path: str) -> pa.NativeFile:
+        """The open file: all of one version of it. Raises FileNotFoundError if there is none."""
         ...
 
     def footers(self, paths: Sequence[str]) -> list[Footer | None]:

@@ -10,6 +10,7 @@ import numpy as np
 from assets_core.model.errors import IOManagerError
 from io_managers.merging import ROW
 from io_managers.parquet_layout import unreadable
+from io_managers.parquet_seal import FIELD, UNSEALED, checked_metadata, seal
 from io_managers.schemas import conformed
 from io_managers.workbench import BATCH_ROWS
 
@@ -42,8 +43,12 @@ def write_file(
             for table in _row_groups(batches, schema):
                 writer.write_table(table, row_group_size=BATCH_ROWS)
             writer.add_key_value_metadata(
-                {name: value.encode("utf-8", "surrogatepass") for name, value in fields.items()}
+                {
+                    name: value.encode("utf-8", "surrogatepass")
+                    for name, value in {**fields, FIELD: UNSEALED}.items()
+                }
             )
+        seal(path)
         sync(path)
     except OSError as error:
         raise IOManagerError(f"{path} can't be written: {error.strerror or error}") from error
@@ -72,10 +77,10 @@ def _row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterato
 def schema_of(place: Place, path: str, target: Target, one: PartitionSlice) -> pa.Schema:
     """The columns of a partition's file. Raises IOManagerError if there is none, or it can't be read."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
-    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
     try:
-        schema = pq.read_schema(place.open(path)).remove_metadata()
+        with place.open(path) as source:
+            schema = checked_metadata(source).schema.to_arrow_schema().remove_metadata()
     except (FileNotFoundError, NotADirectoryError):
         shown = f" partition {one.key}" if one.key else ""
         raise IOManagerError(
@@ -96,9 +101,15 @@ def batches_of(place: Place, paths: Sequence[str], schema: pa.Schema) -> Iterato
     for path in paths:
         try:
             # Without pre_buffer=False pyarrow keeps every column chunk of the file until the last batch is read.
-            with pq.ParquetFile(
-                place.open(path), page_checksum_verification=True, pre_buffer=False
-            ) as file:
+            with (
+                place.open(path) as source,
+                pq.ParquetFile(
+                    source,
+                    metadata=checked_metadata(source),
+                    page_checksum_verification=True,
+                    pre_buffer=False,
+                ) as file,
+            ):
                 here = file.schema_arrow
                 if here.names == [_PLACEHOLDER]:
                     continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+import obstore.store
 import pyarrow as pa
 import pytest
 
@@ -209,3 +210,19 @@ def test_big_objects_are_read_by_the_columns_that_are_asked_for(
     plan.seen.clear()
     assert steps.rows(target(), [FIRST], columns=("n",))[-1] == {"n": 19_999}
     assert plan.count("GET") <= 3
+
+
+def test_an_object_of_somebody_else_keeps_an_asset_from_being_removed(plan: Plan) -> None:
+    root = f"s3://{object_store.BUCKET}/{uuid.uuid4().hex}"
+    steps = Steps(manager(root))
+    steps.write(target(), [FIRST], table(n=[1]))
+    client = obstore.store.from_url(
+        root, endpoint=object_store.address(), client_options={"allow_http": True}
+    )
+    client.put("orders/notes.txt", b"mine")
+    with pytest.raises(IOManagerError, match=r"orders/notes\.txt is not a file of orders"):
+        steps.manager.remove(target())
+    assert steps.rows(target(), [FIRST]) == [{"n": 1}]
+    client.delete("orders/notes.txt")
+    steps.manager.remove(target())
+    assert [one for chunk in client.list() for one in chunk] == []

@@ -239,6 +239,7 @@ print(*sorted(ours), *heavy)
         "io_managers.parquet_local",
         "io_managers.parquet_notes",
         "io_managers.parquet_roots",
+        "io_managers.parquet_seal",
         "io_managers.paths",
         "io_managers.refusals",
         "io_managers.workbench",
