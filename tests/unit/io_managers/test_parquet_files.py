@@ -447,3 +447,26 @@ def test_what_a_killed_removal_left_is_swept_away(steps: Steps, lake: Path) -> N
         steps.rows(target(), [FIRST])
     steps.manager.remove(target())
     assert _files(lake) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"),
+    [
+        ("s3://b/p", "obstore.store", "s3"),
+        ("gs://b/p", "obstore.store", "gcs"),
+        ("az://b/p", "obstore.store", "azure"),
+        ("memory://b/p", "fsspec.core", "fsspec"),
+    ],
+)
+def test_a_missing_package_is_told_with_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, url: str, module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(IOManagerError, match=f"{url} needs") as error:
+        ParquetIOManager(url).holdings(target())
+    assert f"pip install 'partita[{extra}]'" in (error.value.hint or "")
+
+
+def test_a_url_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(IOManagerError, match="Protocol not known: nowhere"):
+        ParquetIOManager("nowhere://b/p").holdings(target())
