@@ -1,26 +1,27 @@
-"""Assets as Parquet files below one folder, one file per partition: `ParquetIOManager`.
+"""Assets as Parquet files below one folder or in an object store, one file per partition: `ParquetIOManager`.
 
-Where they lie is `parquet_layout`'s business, how they are written and replaced `parquet_writes`'s. Reads open the paths of the asked
+Where they lie is `parquet_layout`'s business, how they are written `parquet_writes`'s, how one takes another's place `parquet_places`'s. Reads open the paths of the asked
 partitions, never a glob. What reads or writes rows is imported when rows are read or written: a manager that is made, asked for its
 place, or asked what is lost while nothing happened, loads none of it.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from assets_core.model.errors import DefinitionError, IOManagerError, PartitaError
+from assets_core.model.errors import IOManagerError, PartitaError
 from assets_core.model.io_manager import Published, PublishFailed, Staged
 from assets_core.model.specs import Merge, MergeScope
-from io_managers.parquet_layout import FILE, STAGE, asset_folder, partition_file, read_footer
-from io_managers.parquet_notes import NOTES, Note, file_mark, read_note, token_mark, write_note
+from io_managers.parquet_layout import asset_folder, partition_file
+from io_managers.parquet_local import FolderPlace
+from io_managers.parquet_notes import NOTES, Note, read_note, token_mark, write_note
+from io_managers.parquet_roots import place_of
 from io_managers.refusals import append_needs_partitions, first_line, reading_from, stream_from
 from io_managers.workbench import Workbench
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import os
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
 
 
 class ParquetIOManager:
-    """Stores assets as Parquet files below a folder, one file per partition.
+    """Stores assets as Parquet files below a folder or in an object store, one file per partition.
 
-    `root` is made when first written; the folder that it is in must exist.
+    A folder `root` is made when first written; the folder that it is in must exist. A URL (`s3://bucket/prefix`, `gs://…`, `az://…`,
+    or any other that fsspec knows) needs an extra package; its bucket must exist. Credentials come from the usual environment variables;
+    `storage_options` go to the store's client.
 
     Raises:
-        DefinitionError: `root` is empty or a URL.
+        DefinitionError: `root` is empty or names no bucket, or has `storage_options` though it is a folder.
 
     >>> from assets_core.model.io_manager import Target
     >>> from assets_core.model.specs import Replace
@@ -49,16 +52,20 @@ class ParquetIOManager:
     'lake/orders'
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
-        given = os.fspath(root)
-        if not given or "://" in given:
-            raise DefinitionError(
-                f"ParquetIOManager({given!r}) takes a folder on this machine",
-                hint="write ParquetIOManager('lake/')",
-            )
-        self.root = given.rstrip("/") or "/"
-        self._stage = str(Path(self.root, STAGE))
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._place = place_of(root, storage_options)
+        self._stage = self._place.stage
         self._bench = Workbench(self._stage)
+
+    @property
+    def root(self) -> str:
+        """The folder or URL, without a slash at its end."""
+        return self._place.root
 
     def destination(self) -> str:
         """The folder as it was given."""
@@ -89,11 +96,12 @@ class ParquetIOManager:
         paths = [partition_file(self.root, request.target, one) for one in request.slices]
         whole = pa.schema([])
         for path, one in zip(paths, request.slices, strict=True):
-            whole = _joined(whole, schema_of(path, request.target, one), path, request.target)
+            found = schema_of(self._place, path, request.target, one)
+            whole = _joined(whole, found, path, request.target)
         if is_history(request.target):
             return self._history(request)
         wanted = wanted_schema(request, readable_schema(request.target, whole))
-        return pa.RecordBatchReader.from_batches(wanted, batches_of(paths, wanted))
+        return pa.RecordBatchReader.from_batches(wanted, batches_of(self._place, paths, wanted))
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in and write each partition's file to the stage. Raises DataError, IOManagerError."""
@@ -121,7 +129,7 @@ class ParquetIOManager:
         if files.rows is not None:
             with reading_from(self._stage):
                 return stream_from(self._stage, files.rows.visible().to_reader())
-        batches = batches_of(files.paths, files.schema)
+        batches = batches_of(FolderPlace(self._stage), files.paths, files.schema)
         return pa.RecordBatchReader.from_batches(files.schema, batches)
 
     def read_staged_slices(self, staged: Staged) -> Iterator[pa.RecordBatchReader]:
@@ -137,15 +145,13 @@ class ParquetIOManager:
                 for stream in files.rows.readers():
                     yield stream_from(self._stage, stream)
         for path in files.paths:
-            batches = batches_of((path,), files.schema)
+            batches = batches_of(FolderPlace(self._stage), (path,), files.schema)
             yield pa.RecordBatchReader.from_batches(files.schema, batches)
 
     def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:
         """Each by itself, as renames are; folders that are new are synced once for all."""
         import duckdb  # noqa: PLC0415 - heavy
         import pyarrow as pa  # noqa: PLC0415 - heavy
-
-        from io_managers.parquet_rows import sync  # noqa: PLC0415 - see the module's first lines
 
         writer = self._writer()
         grown: set[str] = set()
@@ -160,14 +166,13 @@ class ParquetIOManager:
                 answers.append(PublishFailed(f"{where} can't be written: {first_line(error)}"))
             finally:
                 self.discard(one)
-        for folder in grown:
-            sync(folder)
+        self._place.settle(grown)
         return answers
 
     def published(self, request: StageRequest) -> tuple[WriteReceipt, ...]:
         """Receipts of the partitions whose file carries the token."""
-        found = (
-            read_footer(partition_file(self.root, request.target, one)) for one in request.slices
+        found = self._place.footers(
+            [partition_file(self.root, request.target, one) for one in request.slices]
         )
         return tuple(
             footer.receipt
@@ -191,9 +196,7 @@ class ParquetIOManager:
 
     def remove(self, target: Target) -> None:
         """Remove the asset's folder: all partitions in one act. Refused if a file in it is not the asset's."""
-        from io_managers.parquet_removal import remove_asset  # noqa: PLC0415 - see the module's first lines
-
-        remove_asset(self.root, self._stage, target.asset)
+        self._place.remove(target.asset)
 
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
         """Partitions without a file, or whose footer has another token: one stat each while files and state are as compared last.
@@ -202,12 +205,10 @@ class ParquetIOManager:
         """
         if not recorded.count:
             return frozenset()
-        if not os.path.isdir(asset_folder(self.root, target.asset)):  # noqa: PTH112 - on the path of every no-op run
-            return frozenset(recorded.ids())
         ids = recorded.ids()
         paths = [partition_file(self.root, target, one) for one in recorded.slices()]
-        marks = [file_mark(path) for path in paths]
-        note = read_note(self.root, target.asset) or Note("", {}, {})
+        marks = self._place.marks(target.asset, paths)
+        note = read_note(self._stage, target.asset) or Note("", {}, {})
         missing = frozenset(id_ for id_, mark in zip(ids, marks, strict=True) if mark is None)
         if note.basis == recorded.basis and all(
             mark is None or note.files.get(id_) == mark
@@ -220,8 +221,7 @@ class ParquetIOManager:
 
     def holdings(self, target: Target) -> list[tuple[int, str]]:
         """By the footer of every file of the asset. Raises IOManagerError for one that can't be read."""
-        folder = Path(asset_folder(self.root, target.asset))
-        footers = (read_footer(str(path)) for path in sorted(folder.rglob(FILE)))
+        footers = self._place.footers(self._place.files(target.asset))
         return [(one.receipt.partition_id, one.token) for one in footers if one is not None]
 
     def leftovers(self) -> list[Leftover]:
@@ -248,8 +248,8 @@ class ParquetIOManager:
         target = request.target
         last = last_moment(target, request.slices)
         found: list[tuple[Moment, str]] = []
-        for path in sorted(map(str, Path(asset_folder(self.root, target.asset)).rglob(FILE))):
-            footer = read_footer(path)
+        paths = self._place.files(target.asset)
+        for path, footer in zip(paths, self._place.footers(paths), strict=True):
             if footer is None:
                 continue
             if footer.moment is None:
@@ -259,13 +259,14 @@ class ParquetIOManager:
         found.sort(key=lambda one: one[0].at)
         whole = pa.schema([])
         for _, path in found:
-            whole = _joined(whole, schema_at(path), path, target)
+            whole = _joined(whole, schema_at(self._place, path), path, target)
         schema = readable_schema(target, whole)
         wanted = wanted_schema(request, history_schema(target, schema))
         if not found:
             return wanted.empty_table().to_reader()
         events = [
-            pa.Table.from_batches(batches_of([path], schema), schema=schema) for _, path in found
+            pa.Table.from_batches(batches_of(self._place, [path], schema), schema=schema)
+            for _, path in found
         ]
         moments = [moment for moment, _ in found]
         return conformed_table(
@@ -279,23 +280,24 @@ class ParquetIOManager:
         tokens, other = recorded.tokens(), set()
         files: dict[int, int] = {}
         token_marks: dict[int, int] = {}
+        changed: dict[str, int] = {}
         for id_, (path, mark) in zip(recorded.ids(), marks.items(), strict=True):
             if mark is None:
                 continue
-            token = token_mark(tokens.get(id_))
-            if (note.files.get(id_), note.tokens.get(id_)) != (mark, token):
-                footer = read_footer(path)
-                if footer is None or footer.token != tokens.get(id_):
-                    other.add(id_)
-                    continue
-            files[id_], token_marks[id_] = mark, token
-        write_note(self.root, target.asset, Note(recorded.basis, files, token_marks))
+            files[id_], token_marks[id_] = mark, token_mark(tokens.get(id_))
+            if (note.files.get(id_), note.tokens.get(id_)) != (mark, token_marks[id_]):
+                changed[path] = id_
+        for id_, footer in zip(changed.values(), self._place.footers(list(changed)), strict=True):
+            if footer is None or footer.token != tokens.get(id_):
+                other.add(id_)
+                del files[id_], token_marks[id_]
+        write_note(self._stage, target.asset, Note(recorded.basis, files, token_marks))
         return frozenset(other)
 
     def _writer(self) -> ParquetWriter:
         from io_managers.parquet_writes import ParquetWriter  # noqa: PLC0415 - see the module's first lines
 
-        return ParquetWriter(self.root, self._stage, self._bench)
+        return ParquetWriter(self._place, self._bench)
 
 
 def _joined(before: pa.Schema, here: pa.Schema, path: str, target: Target) -> pa.Schema:

@@ -11,14 +11,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import WriteReceipt
+from io_managers.parquet_seal import checked_metadata
 from io_managers.paths import dimension_prefix, path_segment
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from assets_core.model.io_manager import PartitionSlice, StageRequest, Target
 
 FILE = "data.parquet"
@@ -87,13 +89,24 @@ def footer_fields(
 def read_footer(path: str) -> Footer | None:
     """The footer of a file that Partita wrote; None if there is no file. Raises IOManagerError for any other file."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
-    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
     try:
-        size = Path(path).stat().st_size
-        found = pq.read_metadata(path).metadata or {}
+        with pa.OSFile(path) as source:
+            return footer_in(source, path, source.size())
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def footer_in(source: pa.NativeFile, path: str, size: int) -> Footer:
+    """The footer in an open file, or in its last bytes. Raises FileNotFoundError, IOManagerError."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    try:
+        found = checked_metadata(source).metadata or {}
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
     try:

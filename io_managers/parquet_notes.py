@@ -1,4 +1,4 @@
-"""What was compared of an asset's files when: a note per asset in `<root>/.partita/checked/`, so that footers are read once.
+"""What was compared of an asset's files when: a note per asset in the stage's `checked/`, so that footers are read once.
 
 Per partition it has a mark of the file as it was (inode, size, modification time) and one of the token that the state recorded and
 the footer had; for the asset the `basis` of the state that was compared with. While the basis is the noted one and the marks agree,
@@ -21,7 +21,6 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from assets_core.model.errors import IOManagerError
-from io_managers.parquet_layout import STAGE
 from io_managers.paths import path_segment
 from io_managers.workbench import scratch_prefix
 
@@ -60,10 +59,10 @@ def token_mark(token: str | None) -> int:
     return int.from_bytes(digest, sys.byteorder, signed=True)
 
 
-def read_note(root: str, asset: str) -> Note | None:
+def read_note(stage: str, asset: str) -> Note | None:
     """The note of an asset; None if there is none that can be read."""
     try:
-        with open(_path(root, asset), "rb") as file:  # noqa: PTH123 - on the path of every no-op run
+        with open(_path(stage, asset), "rb") as file:  # noqa: PTH123 - on the path of every no-op run
             head = json.loads(file.readline())
             words = array("q")
             words.frombytes(file.read())
@@ -80,23 +79,23 @@ def read_note(root: str, asset: str) -> Note | None:
         return None
 
 
-def write_note(root: str, asset: str, note: Note) -> None:
+def write_note(stage: str, asset: str, note: Note) -> None:
     """Replace the note of an asset, atomically; nothing happens if that is not possible."""
     head = json.dumps({"basis": note.basis, "count": len(note.files)}).encode()
     words = array("q", [*note.files, *note.files.values()])
     words.extend(note.tokens[id_] for id_ in note.files)
-    path = _path(root, asset)
-    fresh = Path(root, STAGE, f"{scratch_prefix()}{get_ident()}")
+    path = _path(stage, asset)
+    fresh = Path(stage, f"{scratch_prefix()}{get_ident()}")
     with suppress(OSError):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         fresh.write_bytes(head + b"\n" + words.tobytes())
         fresh.replace(path)
 
 
-def forget_note(root: str, asset: str) -> None:
+def forget_note(stage: str, asset: str) -> None:
     """Remove the note of an asset, if there is one."""
-    Path(_path(root, asset)).unlink(missing_ok=True)
+    Path(_path(stage, asset)).unlink(missing_ok=True)
 
 
-def _path(root: str, asset: str) -> str:
-    return str(Path(root, STAGE, NOTES, path_segment(asset)))
+def _path(stage: str, asset: str) -> str:
+    return str(Path(stage, NOTES, path_segment(asset)))

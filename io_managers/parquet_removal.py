@@ -36,7 +36,7 @@ def remove_asset(root: str, stage: str, asset: str) -> None:
     try:
         Path(stage).mkdir(exist_ok=True)
         aside = tempfile.mkdtemp(prefix=f"{scratch_prefix()}removed-", dir=stage)
-        forget_note(root, asset)
+        forget_note(stage, asset)
         os.rename(folder, f"{aside}{os.sep}rows")  # noqa: PTH104 - the atomic act, by its POSIX name
         sync(root)
         shutil.rmtree(aside)

@@ -10,6 +10,7 @@ import numpy as np
 from assets_core.model.errors import IOManagerError
 from io_managers.merging import ROW
 from io_managers.parquet_layout import unreadable
+from io_managers.parquet_seal import FIELD, UNSEALED, checked_metadata, seal
 from io_managers.schemas import conformed
 from io_managers.workbench import BATCH_ROWS
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assets_core.model.io_manager import PartitionSlice, Target
+    from io_managers.parquet_places import Place
 
 _PLACEHOLDER = "_partition"
 """The column of a file whose rows have none: Parquet readers stumble over a file without columns."""
@@ -41,8 +43,12 @@ def write_file(
             for table in _row_groups(batches, schema):
                 writer.write_table(table, row_group_size=BATCH_ROWS)
             writer.add_key_value_metadata(
-                {name: value.encode("utf-8", "surrogatepass") for name, value in fields.items()}
+                {
+                    name: value.encode("utf-8", "surrogatepass")
+                    for name, value in {**fields, FIELD: UNSEALED}.items()
+                }
             )
+        seal(path)
         sync(path)
     except OSError as error:
         raise IOManagerError(f"{path} can't be written: {error.strerror or error}") from error
@@ -68,10 +74,10 @@ def _row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterato
         yield pa.Table.from_batches(waiting, schema=schema)
 
 
-def schema_of(path: str, target: Target, one: PartitionSlice) -> pa.Schema:
+def schema_of(place: Place, path: str, target: Target, one: PartitionSlice) -> pa.Schema:
     """The columns of a partition's file. Raises IOManagerError if there is none, or it can't be read."""
     try:
-        return schema_at(path)
+        return schema_at(place, path)
     except FileNotFoundError:
         shown = f" partition {one.key}" if one.key else ""
         raise IOManagerError(
@@ -79,13 +85,13 @@ def schema_of(path: str, target: Target, one: PartitionSlice) -> pa.Schema:
         ) from None
 
 
-def schema_at(path: str) -> pa.Schema:
+def schema_at(place: Place, path: str) -> pa.Schema:
     """The columns of a file. Raises FileNotFoundError if there is none, IOManagerError if it can't be read."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
-    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
     try:
-        schema = pq.read_schema(path).remove_metadata()
+        with place.open(path) as source:
+            schema = checked_metadata(source).schema.to_arrow_schema().remove_metadata()
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
     except (OSError, pa.ArrowException) as error:
@@ -95,7 +101,7 @@ def schema_at(path: str) -> pa.Schema:
     return schema
 
 
-def batches_of(paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def batches_of(place: Place, paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The rows of some files, one after the other, with exactly the columns of `schema`."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
@@ -103,7 +109,15 @@ def batches_of(paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBat
     for path in paths:
         try:
             # Without pre_buffer=False pyarrow keeps every column chunk of the file until the last batch is read.
-            with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
+            with (
+                place.open(path) as source,
+                pq.ParquetFile(
+                    source,
+                    metadata=checked_metadata(source),
+                    page_checksum_verification=True,
+                    pre_buffer=False,
+                ) as file,
+            ):
                 here = file.schema_arrow
                 if here.names == [_PLACEHOLDER]:
                     continue
@@ -116,13 +130,13 @@ def batches_of(paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBat
             raise unreadable(path, error) from error
 
 
-def numbered(path: str, schema: pa.Schema) -> pa.RecordBatchReader:
+def numbered(place: Place, path: str, schema: pa.Schema) -> pa.RecordBatchReader:
     """The rows of a file with their numbers in a `_partita_row` column."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     def batches() -> Iterator[pa.RecordBatch]:
         start = 0
-        for batch in batches_of([path], schema):
+        for batch in batches_of(place, [path], schema):
             numbers = pa.array(np.arange(start, start + batch.num_rows, dtype=np.int64))
             yield batch.append_column(ROW, numbers)
             start += batch.num_rows
@@ -130,12 +144,14 @@ def numbered(path: str, schema: pa.Schema) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(schema.append(pa.field(ROW, pa.int64())), batches())
 
 
-def without(path: str, schema: pa.Schema, gone: NDArray[np.int64]) -> Iterator[pa.RecordBatch]:
+def without(
+    place: Place, path: str, schema: pa.Schema, gone: NDArray[np.int64]
+) -> Iterator[pa.RecordBatch]:
     """The rows of a file but those with the numbers in `gone`."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     start = 0
-    for batch in batches_of([path], schema):
+    for batch in batches_of(place, [path], schema):
         stays = ~np.isin(np.arange(start, start + batch.num_rows), gone)
         yield batch if stays.all() else batch.filter(pa.array(stays))
         start += batch.num_rows

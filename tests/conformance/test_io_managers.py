@@ -1,12 +1,16 @@
-"""The three adapters keep the contract of the IO manager port."""
+"""All adapters keep the contract of the IO manager port."""
 
 from __future__ import annotations
 
 import shutil
+import uuid
 from typing import TYPE_CHECKING
 
+import pytest
+
 from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
-from tests.conformance.io_manager_suite import FullIOManagerSuite
+from tests import object_store
+from tests.conformance.io_manager_suite import FullIOManagerSuite, target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +34,33 @@ class TestParquet(FullIOManagerSuite):
     def lose_everything(self, manager: IOManager, folder: Path) -> IOManager:
         shutil.rmtree(folder / "lake")
         return manager
+
+
+class TestParquetInS3(FullIOManagerSuite):
+    @pytest.fixture(autouse=True)
+    def server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in object_store.environment().items():
+            monkeypatch.setenv(name, value)
+
+    def make(self, folder: Path) -> IOManager:
+        return ParquetIOManager(f"s3://{object_store.BUCKET}/{_unique(folder)}")
+
+    def lose_everything(self, manager: IOManager, folder: Path) -> IOManager:
+        manager.remove(target())
+        return manager
+
+
+class TestParquetByFsspec(FullIOManagerSuite):
+    def make(self, folder: Path) -> IOManager:
+        return ParquetIOManager(f"memory://{_unique(folder)}")
+
+    def lose_everything(self, manager: IOManager, folder: Path) -> IOManager:
+        manager.remove(target())
+        return manager
+
+
+def _unique(folder: Path) -> str:
+    return uuid.uuid5(uuid.NAMESPACE_URL, str(folder)).hex
 
 
 class TestMemory(FullIOManagerSuite):

@@ -50,9 +50,9 @@ def _commit_rows_before_their_token() -> None:
 
 
 def _remove_a_file_before_its_successor_is_there() -> None:
-    from io_managers import parquet_writes
+    from io_managers import parquet_local
 
-    original = parquet_writes.failpoint
+    original = parquet_local.failpoint
 
     def after_removal(place: str) -> None:
         if place == "publish.parquet.rename":
@@ -60,7 +60,7 @@ def _remove_a_file_before_its_successor_is_there() -> None:
                 path.unlink()
         original(place)
 
-    parquet_writes.failpoint = after_removal
+    parquet_local.failpoint = after_removal
 
 
 def _record_before_publishing() -> None:
@@ -165,9 +165,9 @@ class _WithoutSync:
 
 
 def _forget_to_sync_the_folder() -> None:
-    from io_managers import parquet_writes
+    from io_managers import parquet_local
 
-    parquet_writes.os = _WithoutSync()  # type: ignore[assignment]
+    parquet_local.os = _WithoutSync()  # type: ignore[assignment]
 
 
 def _in_postgres_let_writers_not_take_turns() -> None:

@@ -35,6 +35,7 @@ from io_managers import (
     duckdb_file,
     duckdb_removal,
     duckdb_writes,
+    parquet_local,
     parquet_removal,
     parquet_writes,
 )
@@ -71,7 +72,7 @@ PLACES: dict[str, tuple[object, str]] = {
     "note": (duckdb_file.DatabaseFile, "_write_note"),
     "rename": (os, "replace"),
     "write": (parquet_writes, "write_file"),
-    "lock": (parquet_writes, "_lock_folder"),
+    "lock": (parquet_local, "_lock_folder"),
     "forget": (duckdb_removal, "forget_table"),
     "note of files": (parquet_removal, "forget_note"),
     "aside": (os, "rename"),

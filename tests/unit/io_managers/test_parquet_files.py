@@ -17,7 +17,7 @@ import pytest
 from assets_core.model.errors import DefinitionError, IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed, ReadRequest
 from assets_core.model.specs import Append, Merge
-from io_managers import ParquetIOManager, parquet_files
+from io_managers import ParquetIOManager, parquet_local
 from io_managers.parquet_layout import read_footer
 from tests.conformance.io_manager_suite import (
     UNPARTITIONED,
@@ -162,25 +162,26 @@ def _footers_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         read.append(Path(path).parent.name)
         return read_footer(path)
 
-    monkeypatch.setattr(parquet_files, "read_footer", footer)
+    monkeypatch.setattr(parquet_local, "read_footer", footer)
     return read
 
 
 def test_a_footer_is_read_once_whatever_else_happens_to_the_asset(
     steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = _footers_read(monkeypatch)
     for one in (FIRST, SECOND):
         steps.write(target(), [one], table(n=[1]))
     tokens = {FIRST.id: "token-1", SECOND.id: "token-2"}
+    read = _footers_read(monkeypatch)
     for _ in range(2):
         assert not steps.manager.lost(target(), recorded([FIRST, SECOND], tokens))
     assert read == ["day=2025-01-31", "day=2025-02-01"]
     steps.write(target(), [SECOND], table(n=[2]))
+    read.clear()
     tokens[SECOND.id] = "token-3"
     for _ in range(2):
         assert not steps.manager.lost(target(), recorded([FIRST, SECOND], tokens))
-    assert read[2:] == ["day=2025-02-01"]
+    assert read == ["day=2025-02-01"]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,10 @@ print(*sorted(ours), *heavy)
         "io_managers",
         "io_managers.parquet_files",
         "io_managers.parquet_layout",
+        "io_managers.parquet_local",
         "io_managers.parquet_notes",
+        "io_managers.parquet_roots",
+        "io_managers.parquet_seal",
         "io_managers.paths",
         "io_managers.refusals",
         "io_managers.workbench",
@@ -316,10 +320,19 @@ def test_a_file_in_place_of_the_root_is_named(tmp_path: Path) -> None:
         Steps(ParquetIOManager(tmp_path / "lake")).stage(target(), [FIRST], table(n=[1]))
 
 
-@pytest.mark.parametrize("root", ["s3://bucket/lake", ""])
-def test_what_is_no_folder_is_refused(root: str) -> None:
-    with pytest.raises(DefinitionError, match="takes a folder"):
+@pytest.mark.parametrize("root", ["", "file://lake", "s3://", "://bucket"])
+def test_what_names_no_place_is_refused(root: str) -> None:
+    with pytest.raises(DefinitionError, match=r"names no (folder|bucket)"):
         ParquetIOManager(root)
+
+
+def test_a_folder_takes_no_options_of_a_store() -> None:
+    with pytest.raises(DefinitionError, match="it is a folder"):
+        ParquetIOManager("lake", storage_options={"region": "eu-central-1"})
+
+
+def test_the_url_of_a_folder_is_that_folder(tmp_path: Path) -> None:
+    assert ParquetIOManager(f"{tmp_path.as_uri()}/my%20lake/").root == f"{tmp_path}/my lake"
 
 
 def test_what_files_cant_keep_is_refused_with_a_way_out(steps: Steps) -> None:
@@ -434,3 +447,26 @@ def test_what_a_killed_removal_left_is_swept_away(steps: Steps, lake: Path) -> N
         steps.rows(target(), [FIRST])
     steps.manager.remove(target())
     assert _files(lake) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"),
+    [
+        ("s3://b/p", "obstore.store", "s3"),
+        ("gs://b/p", "obstore.store", "gcs"),
+        ("az://b/p", "obstore.store", "azure"),
+        ("memory://b/p", "fsspec.core", "fsspec"),
+    ],
+)
+def test_a_missing_package_is_told_with_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, url: str, module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(IOManagerError, match=f"{url} needs") as error:
+        ParquetIOManager(url).holdings(target())
+    assert f"pip install 'partita[{extra}]'" in (error.value.hint or "")
+
+
+def test_a_url_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(IOManagerError, match="Protocol not known: nowhere"):
+        ParquetIOManager("nowhere://b/p").holdings(target())

@@ -1,0 +1,232 @@
+"""Amazon S3 and what speaks like it, Google Cloud Storage and Azure Blob Storage: stores that take conditional writes, by `obstore`.
+
+Why this client, and not pyarrow's or another: DESIGN.md, "Object stores". Settled here: where credentials and addresses come from, and
+how a store's answers become errors of ours.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from assets_core.model.errors import IOManagerError
+from io_managers.object_store import Entry, StoreChangedError, StoreUnreachableError, Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from obstore.store import ObjectStore
+
+SCHEMES: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "az": "azure"}
+"""URL scheme → the extra that brings its client."""
+
+_CREDENTIALS: Final = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE), and AWS_REGION",
+    "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "azure": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+_CLIENT_OPTIONS: Final = frozenset({"timeout", "connect_timeout", "proxy_url"})
+_RETRIES: Final = "max_retries"
+_MOST_BYTES: Final = 5 * 2**30
+_STATUS = re.compile(r"status code: (\d{3}) ?([^:\n]*)")
+_CODE = re.compile(r"<Code>([^<]+)</Code>")
+_TOLD = re.compile(r"<Message>([^<]+)</Message>")
+_AGAIN: Final = frozenset({"408", "429", "500", "502", "503", "504"})
+
+
+class ConditionalStore:
+    """The objects below a URL. Opens its client at the first use, in the process that uses it; pickles as a fresh one."""
+
+    def __init__(self, root: str, options: Mapping[str, Any]) -> None:
+        self._root = root
+        self._options = dict(options)
+        scheme, _, rest = root.partition("://")
+        self._extra = SCHEMES[scheme]
+        self._bucket, _, prefix = rest.partition("/")
+        self._url = f"{'s3' if scheme == 's3a' else scheme}://{self._bucket}"
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._client: ObjectStore | None = None
+        self._process = 0
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self._root, self._options))
+
+    def tail(self, key: str, count: int) -> Tail | None:
+        """One GET of a range that ends with the object."""
+        try:
+            with self._doing("read", key) as client:
+                found = client.get(self._prefix + key, options={"range": {"suffix": count}})
+                content = bytes(found.bytes())
+        except FileNotFoundError:
+            return None
+        start, end = found.range
+        if len(content) != end - start:
+            raise self._short(key, len(content), end - start)
+        return Tail(content, found.meta["size"], found.meta["e_tag"] or "")
+
+    def piece(self, key: str, start: int, end: int, version: str) -> bytes:
+        """One GET of a range, conditional by `If-Match`."""
+        try:
+            with self._doing("read", key) as client:
+                found = client.get(
+                    self._prefix + key,
+                    options={"range": (start, end), "if_match": version},
+                )
+                return bytes(found.bytes())
+        except FileNotFoundError as error:
+            raise StoreChangedError(key) from error
+
+    def put(self, key: str, source: str, expected: str | None) -> None:
+        """One PUT, conditional by `If-None-Match` or `If-Match`; the file is mapped and not copied."""
+        size = Path(source).stat().st_size
+        if size > _MOST_BYTES:
+            raise IOManagerError(
+                f"{self._root}/{key} can't be written: the file has {size} bytes, and one PUT takes {_MOST_BYTES}",
+                hint="make the partitions smaller: hours instead of days, or another dimension",
+            )
+        try:
+            with (
+                open(source, "rb") as file,  # noqa: PTH123 - mapped, which needs the descriptor
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+                self._doing("written", key) as client,
+            ):
+                client.put(
+                    self._prefix + key,
+                    content,
+                    mode="create" if expected is None else {"e_tag": expected},
+                )
+        except FileNotFoundError as error:
+            raise StoreChangedError(key) from error  # it was removed: `If-Match` answers so
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """A request per thousand objects."""
+        with self._doing("listed", prefix) as client:
+            for chunk in client.list(self._prefix + prefix):
+                for one in chunk:
+                    yield Entry(one["path"][len(self._prefix) :], one["size"], one["e_tag"] or "")
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """A request per thousand objects, where the store has such requests."""
+        if keys:
+            with self._doing("removed", keys[0]) as client:
+                client.delete([self._prefix + key for key in keys])
+
+    def _opened(self) -> ObjectStore:
+        # A client that crossed a fork has threads that are not there any more.
+        if self._client is None or self._process != os.getpid():
+            try:
+                from obstore.store import from_url  # noqa: PLC0415 - an extra
+            except ImportError as error:
+                raise IOManagerError(
+                    f"{self._root} needs the package obstore",
+                    hint=f"pip install 'partita[{self._extra}]'",
+                ) from error
+            self._client = from_url(self._url, **self._settings())
+            self._process = os.getpid()
+        return self._client
+
+    def _settings(self) -> dict[str, Any]:
+        """What the client is made with. What is in the environment under its usual names, it finds by itself."""
+        config = dict(self._options)
+        client = {name: config.pop(name) for name in _CLIENT_OPTIONS & config.keys()}
+        retries = int(config.pop(_RETRIES, 4))
+        if self._extra == "s3":
+            endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+            if endpoint and "endpoint" not in config:
+                config["endpoint"] = endpoint
+            if _is_for_a_profile(config):
+                config["credential_provider"] = self._profile()
+        client.setdefault("timeout", "15m")
+        client["allow_http"] = any(str(one).startswith("http://") for one in config.values())
+        return {
+            **config,
+            "client_options": client,
+            "retry_config": {"max_retries": retries, "retry_timeout": timedelta(minutes=2)},
+        }
+
+    def _profile(self) -> Any:  # noqa: ANN401 - the client's own kind
+        try:
+            from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            raise IOManagerError(
+                f"{self._root} needs the package boto3 for AWS_PROFILE",
+                hint="pip install boto3, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            ) from error
+        return Boto3CredentialProvider()
+
+    @contextmanager
+    def _doing(self, verb: str, key: str) -> Iterator[ObjectStore]:
+        """The client; its errors become ours. FileNotFoundError passes if it is the object that is missing, not the bucket."""
+        client = self._opened()
+        from obstore.exceptions import (  # noqa: PLC0415 - an extra
+            AlreadyExistsError,
+            BaseError,
+            PreconditionError,
+        )
+
+        try:
+            yield client
+        except (AlreadyExistsError, PreconditionError) as error:
+            raise StoreChangedError(key) from error
+        except (BaseError, OSError) as error:
+            text = str(error)
+            if isinstance(error, FileNotFoundError) and not self._says_no_bucket(text):
+                raise
+            if "409 Conflict" in text:
+                raise StoreChangedError(key) from error
+            raise self._fault(verb, key, text) from error
+
+    def _says_no_bucket(self, text: str) -> bool:
+        return "NoSuchBucket" in text or "ContainerNotFound" in text
+
+    def _fault(self, verb: str, key: str, text: str) -> IOManagerError:
+        where = f"{self._root}/{key}".rstrip("/")
+        status = _STATUS.search(text)
+        if self._says_no_bucket(text):
+            return IOManagerError(
+                f"{where} can't be {verb}: there is no bucket {self._bucket}",
+                hint="make the bucket, or correct the URL of the ParquetIOManager",
+            )
+        if status is None:
+            return StoreUnreachableError(
+                f"{where} can't be {verb}: {_without_reply(text)}",
+                hint="try again; if the store is another one, set AWS_ENDPOINT_URL"
+                if self._extra == "s3"
+                else "try again",
+            )
+        code, told = _CODE.search(text), _TOLD.search(text)
+        cause = f"{status[1]} {status[2]}".strip()
+        if code is not None:
+            cause += f", {code[1]}" + (f": {told[1]}" if told else "")
+        if status[1] in _AGAIN:
+            return StoreUnreachableError(f"{where} can't be {verb}: {cause}", hint="try again")
+        hint = None
+        if status[1] in {"401", "403"}:
+            hint = f"check {_CREDENTIALS[self._extra]}, and that they may read, write, list and delete in {self._bucket}"
+        elif status[1] in {"301", "307", "400"} and self._extra == "s3":
+            hint = "check AWS_REGION: it must be the bucket's"
+        return IOManagerError(f"{where} can't be {verb}: {cause}", hint=hint)
+
+    def _short(self, key: str, count: int, whole: int) -> StoreUnreachableError:
+        return StoreUnreachableError(
+            f"{self._root}/{key} can't be read: {count} bytes came instead of {whole}",
+            hint="try again",
+        )
+
+
+def _is_for_a_profile(config: Mapping[str, Any]) -> bool:
+    given = {"access_key_id", "aws_access_key_id", "skip_signature", "credential_provider"}
+    if given & config.keys() or "AWS_ACCESS_KEY_ID" in os.environ:
+        return False
+    return "AWS_PROFILE" in os.environ
+
+
+def _without_reply(text: str) -> str:
+    """The cause that a client tells when no answer came: its first line without addresses and durations, or the innermost reason."""
+    first = text.strip().split("\n", 1)[0]
+    return first.rpartition(" - ")[2] if " - " in first else first
