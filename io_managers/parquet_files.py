@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
     from assets_core.model.io_manager import (
         Leftover,
@@ -81,14 +82,33 @@ class ParquetIOManager:
         """A stream that opens one file after the other. A file that is replaced meanwhile is read whole-old or whole-new."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        from io_managers.parquet_rows import batches_of, schema_of  # noqa: PLC0415 - see the module's first lines
+        from io_managers.parquet_rows import batches_of  # noqa: PLC0415 - see the module's first lines
+
+        paths, _, wanted = self._found(request)
+        return pa.RecordBatchReader.from_batches(wanted, batches_of(paths, wanted))
+
+    def dataset(self, request: ReadRequest, *, with_partition: bool = False) -> ds.Dataset | None:
+        """The files as a dataset; None if partitions write the name of a column in different case."""
+        from io_managers.parquet_scans import dataset_of  # noqa: PLC0415 - see the module's first lines
+
+        paths, schemas, wanted = self._found(request)
+        return dataset_of(request, paths, schemas, wanted, with_partition=with_partition)
+
+    def _found(self, request: ReadRequest) -> tuple[list[str], list[pa.Schema], pa.Schema]:
+        """The files of the asked partitions, what each holds, and the columns to be read of all of them."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        from io_managers.parquet_rows import schema_of  # noqa: PLC0415 - see the module's first lines
         from io_managers.schemas import joined_schema, wanted_schema  # noqa: PLC0415 - same
 
         asset = request.target.asset
         paths = [partition_file(self.root, request.target, one) for one in request.slices]
+        schemas = [
+            schema_of(path, request.target, one)
+            for path, one in zip(paths, request.slices, strict=True)
+        ]
         whole = pa.schema([])
-        for path, one in zip(paths, request.slices, strict=True):
-            schema = schema_of(path, request.target, one)
+        for path, schema in zip(paths, schemas, strict=True):
             try:
                 whole = joined_schema(whole, schema, asset)
             except PartitaError as error:
@@ -96,8 +116,7 @@ class ParquetIOManager:
                     f"{path} does not fit the partitions before it: {error.message}",
                     hint=f"materialize all partitions of {asset} again",
                 ) from error
-        wanted = wanted_schema(request, whole)
-        return pa.RecordBatchReader.from_batches(wanted, batches_of(paths, wanted))
+        return paths, schemas, wanted_schema(request, whole)
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in and write each partition's file to the stage. Raises DataError, IOManagerError."""

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InputOrder:
-    """What to load for one parameter: these partitions of `upstream`, in this order."""
+    """What to load for one parameter: these partitions of `upstream`, in this order; of them `columns`, None for all."""
 
     parameter: str
     upstream: str
     slices: tuple[PartitionSlice, ...]
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class StepOrder:
                         "parameter": one.parameter,
                         "asset": one.upstream,
                         "partitions": _packed(one.slices),
+                        "columns": one.columns,
                     }
                     for one in self.inputs
                 ],
@@ -85,7 +87,12 @@ class StepOrder:
             number=found["attempt"],
             slices=_unpacked(found["partitions"]),
             inputs=tuple(
-                InputOrder(one["parameter"], one["asset"], _unpacked(one["partitions"]))
+                InputOrder(
+                    one["parameter"],
+                    one["asset"],
+                    _unpacked(one["partitions"]),
+                    None if one["columns"] is None else tuple(one["columns"]),
+                )
                 for one in found["inputs"]
             ),
             elsewhere=found["elsewhere"],

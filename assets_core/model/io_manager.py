@@ -17,7 +17,7 @@ What can never be: rows visible without their token; a token visible without its
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from assets_core.model.errors import IOManagerError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
     from assets_core.model.specs import PartitionBy, WriteMode
     from partitions.time_windows import TimeWindow
@@ -239,4 +240,16 @@ class IOManager(Protocol):
 
     def remove_leftover(self, leftover: Leftover) -> None:
         """Remove one of `leftovers`; fine if it is gone. Raises IOManagerError."""
+        ...
+
+
+@runtime_checkable
+class ScansInPlace(Protocol):
+    """What an IO manager has besides, if rows can be read where they lie: lazy inputs and queries then read only what they use."""
+
+    def dataset(self, request: ReadRequest, *, with_partition: bool = False) -> ds.Dataset | None:
+        """The rows that `read` would stream, as a dataset that may be scanned any number of times and reads nothing before.
+
+        `with_partition` adds a `_partition` column if that is what tells the partitions apart. None if these rows can only be streamed.
+        """
         ...
