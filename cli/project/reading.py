@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assets_core.execution.slices import slices_of
+from assets_core.model.errors import IOManagerError
 from io_managers.queries import Source, query_rows
+from partitions.ranges import parse_range
+from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,3 +58,31 @@ def visible_slots(
     ids = np.fromiter(project.store.tokens(asset, space), dtype=np.int64)
     slots = index.slots_of_ids(ids)
     return np.sort(slots[slots >= 0])
+
+
+def chosen_slices(
+    project: Project, asset: str, partitions: str | None, now: datetime, *, allow_missing: bool
+) -> tuple[PartitionSlice, ...]:
+    """The partitions of a range of which there are rows, in order; without a range all that have some.
+
+    Raises:
+        SelectionError: there is no such asset.
+        RangeSyntaxError, UnknownPartitionError: the range can't be read, or is none of this asset.
+        IOManagerError: some of the range have no rows, unless `allow_missing`; or none has.
+    """
+    index = project.outline.graph.spec(asset).partitions.index(now, project.store.key_ids())
+    visible = PartitionSet.from_slots(index, visible_slots(project, asset, index).tolist())
+    chosen = visible if partitions is None else parse_range(partitions, index, now)
+    missing, found = chosen - visible, chosen & visible
+    again = f"partita materialize {asset}" + (f" '{partitions}'" if partitions else "")
+    if not found:
+        raise IOManagerError(
+            f"{asset} has no rows" + (f" of {partitions}" if partitions else ""),
+            hint=f"type: {again}",
+        )
+    if missing and not allow_missing:
+        raise IOManagerError(
+            f"{asset} has no rows of {missing.describe()}: never materialized",
+            hint=f"type: {again}; or leave them out with allow_missing=True",
+        )
+    return slices_of(index, found.slots().tolist())

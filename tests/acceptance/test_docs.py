@@ -64,6 +64,25 @@ def test_the_shell_of_the_page_about_plans_runs_a_plan_once_and_then_refuses_it(
     assert "plan-moved" in shell(again)[1]
 
 
+def test_the_notebook_of_the_page_about_reading_runs(project: Project) -> None:
+    """In a project with the assets of the page."""
+    text = (DOCS / "reading.md").read_text()
+    (lines,) = re.findall(r"^```python notebook\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    page = python_of("reading.md").partition("Path(")[0]
+    project.write("shop.py", page)
+    project.run("materialize", "orders")
+    shown = "print(january.num_rows, len(week), list(week.columns), lazy.collect().height, top['id'].to_list())"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{lines}\n{shown}"],
+        cwd=project.folder,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "10 7 ['id', 'amount'] 10 [10, 9, 8]\n", done.stderr
+
+
 @pytest.mark.parametrize("page", [page for page in with_python() if page != "assets.md"])
 def test_the_python_of_a_page_runs_as_it_stands(page: str, tmp_path: Path) -> None:
     script = tmp_path / "page.py"
