@@ -33,6 +33,8 @@ def _problems_of(outline: Outline, store: StateStore, asset: str) -> Iterator[St
     # A run may go on meanwhile: what changes between the two looks at the state is not judged.
     believed, known = _believed(store, asset, spec.partitions.space)
     holdings = manager.holdings(target)
+    if holdings is None:
+        return
     after, known_after = _believed(store, asset, spec.partitions.space)
     known |= known_after
     unsettled = {

@@ -99,6 +99,8 @@ def _outcome(outline: Outline, step: StepRecord, index: PartitionIndex | None) -
     manager = outline.manager(step.asset)
     receipts = manager.published(request) if request.slices else ()
     manager.discard_leftovers(step.token, request.target)
+    if receipts is None:
+        return _unknown(step, f"{manager.destination()} keeps no tokens")
     if len(receipts) == len(step.partition_ids):
         return StepSucceeded(step.id, step.epoch, receipts)
     if len(request.slices) < len(step.partition_ids):

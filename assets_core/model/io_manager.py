@@ -205,8 +205,11 @@ class IOManager(Protocol):
         """
         ...
 
-    def published(self, request: StageRequest) -> tuple[WriteReceipt, ...]:
-        """Receipts of those partitions of the request that carry its token at the destination (none, some or all)."""
+    def published(self, request: StageRequest) -> tuple[WriteReceipt, ...] | None:
+        """Receipts of those partitions of the request that carry its token at the destination (none, some or all).
+
+        None if the destination keeps no tokens: then nobody knows, and the partitions count as failed.
+        """
         ...
 
     def discard(self, staged: Staged) -> None:
@@ -230,8 +233,11 @@ class IOManager(Protocol):
         """Ids that the state believes visible and that the destination no longer has, or has under another token."""
         ...
 
-    def holdings(self, target: Target) -> list[tuple[int, str]]:
-        """Id and token of every partition of the asset that is visible, whatever a state says. Looks at all of it: not quick."""
+    def holdings(self, target: Target) -> list[tuple[int, str]] | None:
+        """Id and token of every partition of the asset that is visible, whatever a state says. Looks at all of it: not quick.
+
+        None if the destination keeps no tokens.
+        """
         ...
 
     def leftovers(self) -> list[Leftover]:

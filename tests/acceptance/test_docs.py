@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import Project
 
 DOCS = Path(__file__).parents[2] / "docs"
-MAPPING_SUITE = Path(__file__).parents[1] / "conformance" / "mapping_suite.py"
+CONFORMANCE = Path(__file__).parents[1] / "conformance"
+SUITES = (CONFORMANCE / "mapping_suite.py", CONFORMANCE / "io_manager_suite.py")
 
 
 def python_of(name: str) -> str:
@@ -87,17 +88,19 @@ def test_the_notebook_of_the_page_about_reading_runs(project: Project) -> None:
 def test_the_python_of_a_page_runs_as_it_stands(page: str, tmp_path: Path) -> None:
     script = tmp_path / "page.py"
     script.write_text(python_of(page))
-    shutil.copy(MAPPING_SUITE, tmp_path)  # as the page about partitions says
+    for suite in SUITES:  # as the pages say
+        shutil.copy(suite, tmp_path)
     done = subprocess.run(
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["assets.md", "partitions.md"])
+@pytest.mark.parametrize("page", ["assets.md", "partitions.md", "io-managers.md"])
 def test_the_tests_of_a_page_pass(page: str, tmp_path: Path) -> None:
     (tmp_path / "test_page.py").write_text(python_of(page))
-    shutil.copy(MAPPING_SUITE, tmp_path)
+    for suite in SUITES:
+        shutil.copy(suite, tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"],
         cwd=tmp_path,
@@ -108,4 +111,4 @@ def test_the_tests_of_a_page_pass(page: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None
-    assert int(passed[1]) >= {"assets.md": 1, "partitions.md": 30}[page]
+    assert int(passed[1]) >= {"assets.md": 1, "partitions.md": 30, "io-managers.md": 180}[page]
