@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "check": ("check", "Hold published rows against contracts and checks."),
     "status": ("status", "Show how fresh each asset is."),
     "explain": ("explain", "Explain why a partition is stale, or what an error code means."),
+    "query": ("query", "Ask the project's assets in SQL."),
     "lineage": ("lineage", "Draw what reads what."),
     "runs": ("runs", "List, inspect, follow, stop and resume runs."),
     "partitions": ("partitions", "List, add and remove the keys of dynamic partitions."),

@@ -9,13 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from io_managers.custom import Commit, CustomIOManager
     from io_managers.duckdb_tables import DuckDBIOManager
+    from io_managers.functions import FunctionIOManager
     from io_managers.memory import MemoryIOManager
     from io_managers.parquet_files import ParquetIOManager
 
-__all__ = ["DuckDBIOManager", "MemoryIOManager", "ParquetIOManager"]
+__all__ = [
+    "Commit",
+    "CustomIOManager",
+    "DuckDBIOManager",
+    "FunctionIOManager",
+    "MemoryIOManager",
+    "ParquetIOManager",
+]
 
 _HOMES = {
+    "Commit": "io_managers.custom",
+    "CustomIOManager": "io_managers.custom",
+    "FunctionIOManager": "io_managers.functions",
     "DuckDBIOManager": "io_managers.duckdb_tables",
     "MemoryIOManager": "io_managers.memory",
     "ParquetIOManager": "io_managers.parquet_files",

@@ -70,7 +70,7 @@ class Note:
 class DatabaseFile:
     """One database file on disk, opened for one block at a time.
 
-    `wait_limit` bounds the wait for a stranger; `sleep` takes seconds, `clock` gives them.
+    `wait_limit` bounds the wait for a stranger; `sleep` takes seconds, `clock` gives them. It is attached under `name`.
     """
 
     def __init__(
@@ -81,12 +81,25 @@ class DatabaseFile:
         wait_limit: timedelta,
         sleep: Callable[[float], None],
         clock: Callable[[], float],
+        name: str = ATTACHED,
     ) -> None:
         self.path = path
+        self._name = name
         self._bench = bench
         self._wait_limit = wait_limit
         self._sleep = sleep
         self._clock = clock
+
+    def on(self, bench: Workbench, name: str) -> DatabaseFile:
+        """The same file, to be attached to another connection under another name."""
+        return DatabaseFile(
+            self.path,
+            bench,
+            wait_limit=self._wait_limit,
+            sleep=self._sleep,
+            clock=self._clock,
+            name=name,
+        )
 
     @property
     def lock_path(self) -> str:
@@ -235,7 +248,7 @@ class DatabaseFile:
         import duckdb  # noqa: PLC0415 - heavy
 
         mode = ", READ_ONLY" if read_only else ""
-        sql = f"attach {quoted_text(path)} as {ATTACHED} (type duckdb{mode})"
+        sql = f"attach {quoted_text(path)} as {self._name} (type duckdb{mode})"
         began: float | None = None
         pause = _FIRST_PAUSE
         while True:
@@ -262,7 +275,7 @@ class DatabaseFile:
         import duckdb  # noqa: PLC0415 - heavy
 
         try:
-            connection.execute(f"detach {ATTACHED}")
+            connection.execute(f"detach {self._name}")
         except duckdb.Error:
             # An unfinished result or transaction keeps it attached; only the end of the whole connection closes the file then.
             self._bench.close()

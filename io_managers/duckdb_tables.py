@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,14 @@ class DuckDBIOManager:
                         hint="materialize it first",
                     )
             return kept(rows_of(self._bench, catalog, request), self._stage)
+
+    @contextmanager
+    def tables(self, bench: Workbench, name: str) -> Iterator[frozenset[str]]:
+        """The file attached to another connection, for reading; the value has the assets whose tables are ours. Writers wait meanwhile."""
+        from io_managers.duckdb_commits import asset_tables  # noqa: PLC0415 - see the module's first lines
+
+        with self._file.on(bench, name).reading() as connection:
+            yield asset_tables(connection, name)
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in; more than 64 MB go to `<db>.stage/<token>`. Raises DataError, IOManagerError."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
     from assets_core.model.io_manager import (
         Leftover,
@@ -90,18 +91,43 @@ class ParquetIOManager:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         from io_managers.moments import is_history  # noqa: PLC0415 - see the module's first lines
-        from io_managers.parquet_rows import batches_of, schema_of  # noqa: PLC0415 - same
-        from io_managers.schemas import readable_schema, wanted_schema  # noqa: PLC0415 - same
+        from io_managers.parquet_rows import batches_of  # noqa: PLC0415 - same
+        from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
 
-        paths = [partition_file(self.root, request.target, one) for one in request.slices]
-        whole = pa.schema([])
-        for path, one in zip(paths, request.slices, strict=True):
-            found = schema_of(self._place, path, request.target, one)
-            whole = _joined(whole, found, path, request.target)
+        paths, _, whole = self._found(request)
         if is_history(request.target):
             return self._history(request)
-        wanted = wanted_schema(request, readable_schema(request.target, whole))
+        wanted = wanted_schema(request, whole)
         return pa.RecordBatchReader.from_batches(wanted, batches_of(self._place, paths, wanted))
+
+    def dataset(self, request: ReadRequest, *, with_partition: bool = False) -> ds.Dataset | None:
+        """The files of a folder as a dataset; None in a store, for a history, and if partitions differ in how they write a column."""
+        from io_managers.moments import is_history  # noqa: PLC0415 - see the module's first lines
+        from io_managers.parquet_scans import dataset_of  # noqa: PLC0415 - same
+        from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
+
+        if is_history(request.target) or not isinstance(self._place, FolderPlace):
+            return None
+        paths, schemas, whole = self._found(request)
+        wanted = wanted_schema(request, whole)
+        return dataset_of(request, paths, schemas, wanted, with_partition=with_partition)
+
+    def _found(self, request: ReadRequest) -> tuple[list[str], list[pa.Schema], pa.Schema]:
+        """The files of the asked partitions, what each holds, and the columns of all of them."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        from io_managers.parquet_rows import schema_of  # noqa: PLC0415 - see the module's first lines
+        from io_managers.schemas import readable_schema  # noqa: PLC0415 - same
+
+        paths = [partition_file(self.root, request.target, one) for one in request.slices]
+        schemas = [
+            schema_of(self._place, path, request.target, one)
+            for path, one in zip(paths, request.slices, strict=True)
+        ]
+        whole = pa.schema([])
+        for path, schema in zip(paths, schemas, strict=True):
+            whole = _joined(whole, schema, path, request.target)
+        return paths, schemas, readable_schema(request.target, whole)
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in and write each partition's file to the stage. Raises DataError, IOManagerError."""

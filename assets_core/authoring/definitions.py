@@ -317,7 +317,8 @@ class _Resolver:
                 message = f"asset {asset.key!r} can't read {read.key!r}: {error.message}"
                 self._problems.note(type(error)(message, hint=error.hint), asset.function)
                 mapping = choose_mapping(SINGLE, SINGLE)
-        return Dependency(read.key, parameter, mapping, read.allow_missing)
+        columns = None if read.columns is None else tuple(read.columns)
+        return Dependency(read.key, parameter, mapping, read.allow_missing, columns)
 
     def _judge_io_managers(self) -> None:
         for name, given in self._io_managers.items():

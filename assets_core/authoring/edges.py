@@ -178,6 +178,7 @@ def deps_parts(spec: AssetSpec, definitions: Mapping[str, Partitions]) -> tuple[
         lines.append(f"mapping {edge.mapping.text()}")
         if edge.allow_missing:
             lines.append("may be missing")
+        lines += [f"column {name}" for name in edge.columns or ()]
         lines += _extent(edge.mapping, definitions[edge.upstream], spec.partitions)
         kind = "order" if edge.parameter is None else "input"
         texts.append((edge.parameter or edge.upstream, kind, "\n".join(lines)))

@@ -110,7 +110,7 @@ def _input(
         if not edge.dependency.allow_missing and not isinstance(edge.dependency.mapping, All):
             raise _no_rows(attempt.asset, upstream, index.key(absent[0]))
         wanted = [slot for slot in wanted if readable[slot]]
-    return InputOrder(parameter, upstream, slices_of(index, wanted))
+    return InputOrder(parameter, upstream, slices_of(index, wanted), edge.dependency.columns)
 
 
 def _no_rows(asset: str, upstream: str, key: str) -> DataError:

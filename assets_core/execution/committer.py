@@ -68,7 +68,7 @@ def _publish_rejected(manager: IOManager, done: Sequence[Done]) -> dict[int, Att
     for (one, rejected), answer in zip(waiting, answers, strict=True):
         if isinstance(answer, PublishFailed):
             found = () if answer.fenced else manager.published(rejected.request)
-            if len(found) < len(rejected.request.slices):
+            if found is None or len(found) < len(rejected.request.slices):
                 if one.staged is not None:
                     manager.discard(one.staged)
                 refused[one.attempt.step_id] = _failure(one, answer, unknown=False)
@@ -82,9 +82,10 @@ def _outcome(
     if isinstance(answer, Published):
         receipts = answer.receipts
     elif isinstance(answer, PublishFailed):
-        receipts, complete = _found(manager, one, answer)
-        if not complete:
-            return _failure(one, answer, unknown=bool(receipts))
+        found = _found(manager, one, answer)
+        if found is None or len(found) < len(one.attempt.slots):
+            return _failure(one, answer, unknown=found is None or bool(found))
+        receipts = found
     given = one.produced.data_version
     if given is not None:
         # Marked, so that text chosen by a person never equals a content hash.
@@ -96,12 +97,11 @@ def _outcome(
 
 def _found(
     manager: IOManager, one: Done, failed: PublishFailed
-) -> tuple[tuple[WriteReceipt, ...], bool]:
-    """What the destination has of a step whose publishing failed, and whether that is all of it."""
+) -> tuple[WriteReceipt, ...] | None:
+    """What the destination has of a step whose publishing failed; None if it can't tell."""
     if failed.fenced or one.staged is None:
-        return (), False
-    receipts = manager.published(one.staged.request)
-    return receipts, len(receipts) == len(one.staged.request.slices)
+        return ()
+    return manager.published(one.staged.request)
 
 
 def _failure(one: Done, answer: PublishFailed, *, unknown: bool) -> AttemptFailed:

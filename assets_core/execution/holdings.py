@@ -34,6 +34,8 @@ def _problems_of(outline: Outline, store: StateStore, asset: str) -> Iterator[St
     # A run may go on meanwhile: what changes between the two looks at the state is not judged.
     believed, known = _believed(store, asset, spec.partitions.space)
     holdings = manager.holdings(target)
+    if holdings is None:
+        return
     after, known_after = _believed(store, asset, spec.partitions.space)
     known |= known_after
     unsettled = {
@@ -59,7 +61,7 @@ def _problems_of(outline: Outline, store: StateStore, asset: str) -> Iterator[St
         # Of a step that failed after they were published rejected rows may stay; of no step at all they can't be.
         strange = [
             one
-            for one in manager.holdings(rejected)
+            for one in manager.holdings(rejected) or ()
             if store.step_of_token(step_token(one[1])) is None
         ]
         if strange:

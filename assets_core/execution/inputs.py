@@ -6,9 +6,36 @@ from typing import TYPE_CHECKING, assert_never
 
 from assets_core.authoring.binding import LoadAs
 from assets_core.model.errors import DefinitionError
+from assets_core.model.io_manager import ScansInPlace
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    from assets_core.model.io_manager import IOManager, ReadRequest
+
+
+def load_input(manager: IOManager, request: ReadRequest, load_as: LoadAs) -> object:
+    """The asked rows as a value of the asked type. A lazy frame or relation reads when it is used, if its IO manager can scan in place.
+
+    Raises DefinitionError as `convert_input` does.
+    """
+    if load_as in {LoadAs.POLARS_LAZY, LoadAs.DUCKDB} and isinstance(manager, ScansInPlace):
+        found = manager.dataset(request)
+        if found is not None:
+            return _lazy(found, load_as)
+    return convert_input(manager.read(request), load_as)
+
+
+def _lazy(found: ds.Dataset, load_as: LoadAs) -> object:
+    if load_as is LoadAs.POLARS_LAZY:
+        _need("polars")
+        import polars as pl  # noqa: PLC0415 - optional
+
+        return pl.scan_pyarrow_dataset(found)
+    import duckdb  # noqa: PLC0415 - heavy, and only for those who ask for relations
+
+    return duckdb.connect().from_arrow(found)
 
 
 def convert_input(stream: pa.RecordBatchReader, load_as: LoadAs) -> object:

@@ -101,6 +101,8 @@ def _outcome(outline: Outline, step: StepRecord, index: PartitionIndex | None) -
     receipts = manager.published(request) if request.slices else ()
     # Rejected rows were published before the others, so nothing has to be asked about them.
     discard_attempt(outline, step.asset, step.token)
+    if receipts is None:
+        return _unknown(step, f"{manager.destination()} keeps no tokens")
     if len(receipts) == len(step.partition_ids):
         return StepSucceeded(step.id, step.epoch, receipts)
     if len(request.slices) < len(step.partition_ids):

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class InputOrder:
-    """What to load for one parameter: these partitions of `upstream`, in this order."""
+    """What to load for one parameter: these partitions of `upstream`, in this order; of them `columns`, None for all."""
 
     parameter: str
     upstream: str
     slices: tuple[PartitionSlice, ...]
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,18 @@ def _input_as_json(one: InputOrder) -> dict[str, Any]:
         "parameter": one.parameter,
         "asset": one.upstream,
         "partitions": _packed(one.slices),
+        "columns": one.columns,
     }
 
 
 def _input_from_json(found: dict[str, Any]) -> InputOrder:
-    return InputOrder(found["parameter"], found["asset"], _unpacked(found["partitions"]))
+    columns = found["columns"]
+    return InputOrder(
+        found["parameter"],
+        found["asset"],
+        _unpacked(found["partitions"]),
+        None if columns is None else tuple(columns),
+    )
 
 
 def _packed(slices: Sequence[PartitionSlice]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from assets_core.authoring.binding import (
 )
 from assets_core.authoring.decorators import Output, Skip
 from assets_core.execution.audit import Auditor, CheckFailedError
-from assets_core.execution.inputs import convert_input
+from assets_core.execution.inputs import convert_input, load_input
 from assets_core.execution.outputs import OutputStream, user_error
 from assets_core.model.checks import CheckOutcome, CheckResult
 from assets_core.model.context import AssetContext
@@ -218,11 +218,11 @@ class Worker:
         target = self._resolved.outline.target(wanted.upstream)
         with _reading(wanted.upstream):
             if not parameter.per_partition:
-                stream = manager.read(ReadRequest(target=target, slices=wanted.slices))
-                return convert_input(stream, parameter.load_as)
+                request = ReadRequest(target, wanted.slices, wanted.columns)
+                return load_input(manager, request, parameter.load_as)
             return {
-                piece.key: convert_input(
-                    manager.read(ReadRequest(target=target, slices=(piece,))), parameter.load_as
+                piece.key: load_input(
+                    manager, ReadRequest(target, (piece,), wanted.columns), parameter.load_as
                 )
                 for piece in wanted.slices
             }

@@ -15,6 +15,7 @@ __all__ = [
     "PlanError",
     "PlanMovedError",
     "ProjectError",
+    "QueryError",
     "RunTakenOverError",
     "SelectionError",
     "StoreError",
@@ -87,6 +88,12 @@ class IOManagerError(PartitaError):
     """A destination can't be read or written; the message names the path or table and the cause."""
 
     code = "io-manager"
+
+
+class QueryError(PartitaError):
+    """A query that can't be read, does not only read, names what is no asset, or that the database refuses."""
+
+    code = "query"
 
 
 class ExecutorError(PartitaError):

@@ -17,7 +17,7 @@ What can never be: rows visible without their token; a token visible without its
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from assets_core.model.errors import IOManagerError
 from assets_core.model.table_schemas import SchemaPolicy
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pyarrow as pa
+    import pyarrow.dataset as ds
 
     from assets_core.model.specs import PartitionBy, WriteMode
     from assets_core.model.table_schemas import TableSchema
@@ -215,8 +216,11 @@ class IOManager(Protocol):
         """
         ...
 
-    def published(self, request: StageRequest) -> tuple[WriteReceipt, ...]:
-        """Receipts of those partitions of the request that carry its token at the destination (none, some or all)."""
+    def published(self, request: StageRequest) -> tuple[WriteReceipt, ...] | None:
+        """Receipts of those partitions of the request that carry its token at the destination (none, some or all).
+
+        None if the destination keeps no tokens: then nobody knows, and the partitions count as failed.
+        """
         ...
 
     def discard(self, staged: Staged) -> None:
@@ -240,8 +244,11 @@ class IOManager(Protocol):
         """Ids that the state believes visible and that the destination no longer has, or has under another token."""
         ...
 
-    def holdings(self, target: Target) -> list[tuple[int, str]]:
-        """Id and token of every partition of the asset that is visible, whatever a state says. Looks at all of it: not quick."""
+    def holdings(self, target: Target) -> list[tuple[int, str]] | None:
+        """Id and token of every partition of the asset that is visible, whatever a state says. Looks at all of it: not quick.
+
+        None if the destination keeps no tokens.
+        """
         ...
 
     def leftovers(self) -> list[Leftover]:
@@ -250,4 +257,16 @@ class IOManager(Protocol):
 
     def remove_leftover(self, leftover: Leftover) -> None:
         """Remove one of `leftovers`; fine if it is gone. Raises IOManagerError."""
+        ...
+
+
+@runtime_checkable
+class ScansInPlace(Protocol):
+    """What an IO manager has besides, if rows can be read where they lie: lazy inputs and queries then read only what they use."""
+
+    def dataset(self, request: ReadRequest, *, with_partition: bool = False) -> ds.Dataset | None:
+        """The rows that `read` would stream, as a dataset that may be scanned any number of times and reads nothing before.
+
+        `with_partition` adds a `_partition` column if that is what tells the partitions apart. None if these rows can only be streamed.
+        """
         ...

@@ -270,12 +270,39 @@ class Input:
     """How a parameter reads an upstream asset: which one, through which partition mapping.
 
     Without `mapping` it follows from the two partition definitions. With `allow_missing` a partition that the upstream definition
-    does not have, or that was never materialized, is left out instead of blocking.
+    does not have, or that was never materialized, is left out instead of blocking. `columns` are the only ones that are read, in this
+    order; None reads all.
+
+    Raises:
+        DefinitionError: `columns` is one text, empty, or names a column twice.
+
+    >>> Input("orders", columns=["order_id", "amount"]).columns
+    ('order_id', 'amount')
     """
 
     asset: HasKey | str
     mapping: PartitionMapping | None = None
     allow_missing: bool = False
+    columns: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.columns is None:
+            return
+        if isinstance(self.columns, str):
+            raise DefinitionError(
+                f"Input(columns={self.columns!r}) is one text, and a list of names is wanted",
+                hint=f"write columns=[{self.columns!r}]",
+            )
+        names = tuple(self.columns)
+        if not names or not all(isinstance(name, str) and name for name in names):
+            raise DefinitionError(
+                f"Input(columns={list(names)!r}) names no columns",
+                hint="leave columns out to read all, or deps=[…] to run after an asset without loading it",
+            )
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise DefinitionError(f"Input(columns=…) names {twice[0]!r} twice")
+        object.__setattr__(self, "columns", names)
 
     @property
     def key(self) -> str:
@@ -285,16 +312,18 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """One edge into an asset, resolved: `parameter` is None for `deps=` (order without loading)."""
+    """One edge into an asset, resolved: `parameter` is None for `deps=` (order without loading), `columns` None for all of them."""
 
     upstream: str
     parameter: str | None
     mapping: PartitionMapping
     allow_missing: bool = False
+    columns: tuple[str, ...] | None = None
 
     def text(self) -> str:
         """Canonical text, part of the dependency identity of the asset."""
-        return f"{self.parameter or '-'}<-{self.upstream}:{self.mapping.text()}"
+        columns = "" if self.columns is None else repr(list(self.columns))
+        return f"{self.parameter or '-'}<-{self.upstream}:{self.mapping.text()}{columns}"
 
 
 PartitionBy = str | tuple[tuple[str, str], ...]

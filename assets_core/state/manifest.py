@@ -54,6 +54,7 @@ class ManifestEdge:
     parameter: str | None
     mapping: str
     allow_missing: bool
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +316,10 @@ def _manifest(value: Mapping[str, Any]) -> Manifest:
 def _asset(value: dict[str, Any]) -> ManifestAsset:
     value["tags"] = tuple((name, text) for name, text in value["tags"])
     value["owners"] = tuple(value["owners"])
-    value["dependencies"] = tuple(ManifestEdge(**edge) for edge in value["dependencies"])
+    value["dependencies"] = tuple(
+        ManifestEdge(**{**edge, "columns": edge["columns"] and tuple(edge["columns"])})
+        for edge in value["dependencies"]
+    )
     value["checks"] = tuple(ManifestCheck(**check) for check in value["checks"])
     return ManifestAsset(**value)
 

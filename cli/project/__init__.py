@@ -254,7 +254,13 @@ def manifest_of(resolved: Resolved, location: Location) -> Manifest:
     for key in resolved.graph.order:
         spec = resolved.graph.spec(key)
         edges = (
-            ManifestEdge(edge.upstream, edge.parameter, edge.mapping.text(), edge.allow_missing)
+            ManifestEdge(
+                edge.upstream,
+                edge.parameter,
+                edge.mapping.text(),
+                edge.allow_missing,
+                edge.columns,
+            )
             for edge in spec.dependencies
         )
         checks = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from assets_core.model.errors import DefinitionError, PartitaError, ProjectError, UserCodeError
@@ -17,6 +18,7 @@ from cli.project.location import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -149,6 +151,37 @@ def module_files() -> list[str]:
     """The source files of everything that is imported."""
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     return [file for file in files if isinstance(file, str)]
+
+
+@contextmanager
+def modules_set_aside(location: Location) -> Iterator[None]:
+    """For one block the project's modules are as if they had never been imported; afterwards they are as they were before.
+
+    A process that goes on, such as a notebook, may have imported them itself, and they may have changed since.
+    """
+    folders = tuple(f"{folder}{os.sep}" for folder in search_path(location))
+    ignored = tuple(f"{folder}{os.sep}" for folder in ignored_folders(location))
+
+    def of_the_project() -> dict[str, ModuleType]:
+        return {
+            name: module
+            for name, module in list(sys.modules.items())
+            if name != "__main__"
+            and isinstance(file := getattr(module, "__file__", None), str)
+            and file.startswith(folders)
+            and not file.startswith(ignored)
+        }
+
+    before, path = of_the_project(), list(sys.path)
+    for name in before:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        for name in of_the_project():
+            del sys.modules[name]
+        sys.modules.update(before)
+        sys.path[:] = path
 
 
 def ignored_folders(location: Location) -> list[str]:

@@ -167,6 +167,14 @@ ERROR_ENTRIES: Final = (
         "The message names the path and, where it is known, the program that holds it. Close that program or let it finish.",
     ),
     ErrorEntry(
+        "query",
+        "A query can't be answered",
+        "The text of `partita query` is not SQL that DuckDB reads, is more than one statement or one that writes, names a table that is no "
+        "asset of the project or one that was never materialized, or fails on the rows that there are.",
+        "The message is DuckDB's, with the line and the place. `partita list` shows the assets, and `partita query 'describe ASSET'` the "
+        "columns of one. Queries only read, and only assets: rows are changed by the functions of assets.",
+    ),
+    ErrorEntry(
         "executor",
         "Steps can't be carried out where the project says",
         "`executor` in `[tool.partita]` is `dask`, and: the library is not installed, no scheduler answers at the address, it has no workers, "

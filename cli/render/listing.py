@@ -76,6 +76,7 @@ def definition_of(asset: ManifestAsset, downstream: Sequence[str]) -> dict[str, 
                 "parameter": edge.parameter,
                 "mapping": edge.mapping,
                 "allow_missing": edge.allow_missing,
+                "columns": None if edge.columns is None else list(edge.columns),
             }
             for edge in asset.dependencies
         ],
@@ -134,7 +135,8 @@ def _facts(asset: ManifestAsset, downstream: Sequence[str]) -> Iterator[tuple[st
     for position, edge in enumerate(asset.dependencies):
         how = f"as {edge.parameter}" if edge.parameter not in {None, edge.upstream} else ""
         how = "order only" if edge.parameter is None else how
-        details = ", ".join(part for part in (how, edge.mapping) if part)
+        columns = "" if edge.columns is None else f"columns {' '.join(edge.columns)}"
+        details = ", ".join(part for part in (how, edge.mapping, columns) if part)
         yield "reads" if position == 0 else " ", f"{edge.upstream} ({details})"
     yield "read by", ", ".join(downstream)
     for position, check in enumerate(asset.checks):

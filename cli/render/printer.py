@@ -17,7 +17,7 @@ from cli.render.report import Output
 from cli.render.text import Span, Style, Table, Tree, Verbatim, as_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from cli.render.report import ErrorText, Report
     from cli.render.text import Block, Content, Line
@@ -57,10 +57,19 @@ class Printer:
                 for record in report.records:
                     self.record(record)
             case Output.CSV:
-                self._csv(report.records, report.columns)
+                columns = tuple(report.records[0]) if report.records else report.columns
+                self._csv(report.records, columns)
             case Output.TABLE:
                 for one in self._laid_out(report.blocks):
                     self._out.write(_painted(one, color=self._color_out) + "\n")
+        self._out.flush()
+
+    def records(self, columns: tuple[str, ...], records: Iterable[Mapping[str, object]]) -> None:
+        """Write many rows as they come, as JSON lines or CSV; none of them is kept."""
+        if self.output is Output.CSV:
+            self._csv(records, columns)
+        else:
+            self._out.writelines(to_json(record) + "\n" for record in records)
         self._out.flush()
 
     def record(self, record: Mapping[str, object]) -> None:
@@ -123,10 +132,9 @@ class Printer:
                 case _:
                     yield as_line(block)
 
-    def _csv(self, records: Sequence[Mapping[str, object]], columns: tuple[str, ...]) -> None:
+    def _csv(self, records: Iterable[Mapping[str, object]], names: tuple[str, ...]) -> None:
         import csv  # noqa: PLC0415 - only this format needs it
 
-        names = list(records[0]) if records else list(columns)
         writer = csv.writer(self._out, lineterminator="\n")
         writer.writerow(names)
         writer.writerows([_csv_cell(record[name]) for name in names] for record in records)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import Project
 
 DOCS = Path(__file__).parents[2] / "docs"
-MAPPING_SUITE = Path(__file__).parents[1] / "conformance" / "mapping_suite.py"
+CONFORMANCE = Path(__file__).parents[1] / "conformance"
+SUITES = (CONFORMANCE / "mapping_suite.py", CONFORMANCE / "io_manager_suite.py")
 
 
 def python_of(name: str) -> str:
@@ -64,21 +65,42 @@ def test_the_shell_of_the_page_about_plans_runs_a_plan_once_and_then_refuses_it(
     assert "plan-moved" in shell(again)[1]
 
 
+def test_the_notebook_of_the_page_about_reading_runs(project: Project) -> None:
+    """In a project with the assets of the page."""
+    text = (DOCS / "reading.md").read_text()
+    (lines,) = re.findall(r"^```python notebook\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    page = python_of("reading.md").partition("Path(")[0]
+    project.write("shop.py", page)
+    project.run("materialize", "orders")
+    shown = "print(january.num_rows, len(week), list(week.columns), lazy.collect().height, top['id'].to_list())"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{lines}\n{shown}"],
+        cwd=project.folder,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "10 7 ['id', 'amount'] 10 [10, 9, 8]\n", done.stderr
+
+
 @pytest.mark.parametrize("page", [page for page in with_python() if page != "assets.md"])
 def test_the_python_of_a_page_runs_as_it_stands(page: str, tmp_path: Path) -> None:
     script = tmp_path / "page.py"
     script.write_text(python_of(page))
-    shutil.copy(MAPPING_SUITE, tmp_path)  # as the page about partitions says
+    for suite in SUITES:  # as the pages say
+        shutil.copy(suite, tmp_path)
     done = subprocess.run(
         [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("page", ["assets.md", "partitions.md"])
+@pytest.mark.parametrize("page", ["assets.md", "partitions.md", "io-managers.md"])
 def test_the_tests_of_a_page_pass(page: str, tmp_path: Path) -> None:
     (tmp_path / "test_page.py").write_text(python_of(page))
-    shutil.copy(MAPPING_SUITE, tmp_path)
+    for suite in SUITES:
+        shutil.copy(suite, tmp_path)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_page.py"],
         cwd=tmp_path,
@@ -89,4 +111,4 @@ def test_the_tests_of_a_page_pass(page: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None
-    assert int(passed[1]) >= {"assets.md": 1, "partitions.md": 30}[page]
+    assert int(passed[1]) >= {"assets.md": 1, "partitions.md": 30, "io-managers.md": 180}[page]

@@ -10,7 +10,15 @@ class TestMyIOManager(IOManagerSuite):
         return self.make(folder)
 ```
 
-A law about a write that `supports` refuses is skipped, with the reason.
+A law about a write that `supports` refuses is skipped, with the reason. An IO manager that can't promise everything says what it does:
+
+```python
+class TestMyWeakIOManager(FullIOManagerSuite):
+    promises = frozenset({Promise.REMOVES})
+```
+
+`Promise` says what each of them means; laws that need another one are skipped. This file needs nothing but Partita, pyarrow and pytest:
+copy it beside your tests.
 """
 
 from __future__ import annotations
@@ -19,7 +27,8 @@ import pickle
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import pyarrow as pa
 import pytest
@@ -43,10 +52,33 @@ from partitions.time_windows import TimeWindow
 from partitions.zones import load_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from assets_core.model.specs import PartitionBy, WriteMode
+
+_T = TypeVar("_T", bound="Callable[..., None]")
+
+
+class Promise(Enum):
+    """What an IO manager may promise beyond storing rows and giving them back."""
+
+    TELLS = (
+        "the destination says which attempt wrote what: `published`, `lost` and `holdings` answer"
+    )
+    FENCES = "an attempt that comes after a newer one changes nothing"
+    REMOVES = "all of an asset can be removed"
+
+
+def needs(*promises: Promise) -> Callable[[_T], _T]:
+    """Marks a law that holds only for IO managers with these promises."""
+
+    def mark(law: _T) -> _T:
+        law.__dict__["needs"] = promises
+        return law
+
+    return mark
+
 
 UNPARTITIONED = (PartitionSlice(0, ""),)
 HOSTILE = (
@@ -231,7 +263,15 @@ def by_value(rows: list[dict[str, object]]) -> list[str]:
 
 
 class IOManagerSuite:
-    """The laws. `make` and `lose_everything` are for the subclass to write."""
+    """The laws. `make` and `lose_everything` are for the subclass to write, `promises` if it can't keep all of them."""
+
+    promises: ClassVar[frozenset[Promise]] = frozenset(Promise)
+
+    @pytest.fixture(autouse=True)
+    def _only_what_is_promised(self, request: pytest.FixtureRequest) -> None:
+        for promise in getattr(request.function, "needs", ()):
+            if promise not in self.promises:
+                pytest.skip(f"not promised: {promise.value}")
 
     def make(self, folder: Path) -> IOManager:
         """A manager of a destination in `folder`, which is empty."""
@@ -1320,6 +1360,7 @@ class VersionLaws(IOManagerSuite):
 
 
 class CommitLaws(IOManagerSuite):
+    @needs(Promise.TELLS)
     def test_published_answers_by_token(self, steps: Steps) -> None:
         part = days("2025-01-31")
         staged = steps.stage(target(), part, table(id=[1]))
@@ -1333,6 +1374,7 @@ class CommitLaws(IOManagerSuite):
             fresh.published(staged.request) == () or steps.manager.published(staged.request) == ()
         )
 
+    @needs(Promise.TELLS)
     def test_a_published_token_published_again_changes_nothing(self, steps: Steps) -> None:
         part = days("2025-01-31")
         request = steps.request(target(), part)
@@ -1341,6 +1383,7 @@ class CommitLaws(IOManagerSuite):
         assert first == again
         assert steps.rows(target(), part) == [{"id": 1}]
 
+    @needs(Promise.FENCES)
     def test_a_late_attempt_changes_nothing(self, steps: Steps) -> None:
         parts = days("2025-01-30", 2)
         late = steps.stage(target(by="day"), parts, table(day=[date(2025, 1, 30)], n=[1]))
@@ -1352,6 +1395,7 @@ class CommitLaws(IOManagerSuite):
         with pytest.raises(IOManagerError):
             steps.rows(target(by="day"), parts[:1])
 
+    @needs(Promise.FENCES)
     def test_an_older_attempt_in_the_same_group_changes_nothing(self, steps: Steps) -> None:
         part = days("2025-01-31")
         old, new = (steps.stage(target(), part, table(id=[i])) for i in (1, 2))
@@ -1379,6 +1423,7 @@ class CommitLaws(IOManagerSuite):
         assert [r["n"] for r in steps.rows(target(), parts)] == [0, 2, 4]
         assert [r["n"] for r in steps.rows(other, parts)] == [1, 3, 5]
 
+    @needs(Promise.FENCES)
     def test_one_bad_step_fails_alone(self, steps: Steps) -> None:
         parts = days("2025-01-01", 4)
         steps.write(target(), parts[:1], table(n=[0]))
@@ -1404,6 +1449,7 @@ class CommitLaws(IOManagerSuite):
 
 
 class HoldingLaws(IOManagerSuite):
+    @needs(Promise.TELLS, Promise.REMOVES)
     def test_holdings_are_the_last_tokens_of_all_that_is_visible(self, steps: Steps) -> None:
         first, second, third = days("2025-01-30", 3)
         assert steps.manager.holdings(target()) == []
@@ -1494,6 +1540,7 @@ class LossLaws(IOManagerSuite):
         assert steps.manager.lost(target(), state) == frozenset()
         assert steps.manager.lost(target(), state) == frozenset()
 
+    @needs(Promise.TELLS)
     def test_all_is_lost_with_the_destination(self, steps: Steps, tmp_path: Path) -> None:
         state = self._write(steps)
         emptied = self.lose_everything(steps.manager, tmp_path / "place")
@@ -1506,6 +1553,7 @@ class LossLaws(IOManagerSuite):
         now = recorded(state.slices(), {**state.tokens(), state.ids()[0]: "token-102"})
         assert emptied.lost(target(), now) == frozenset(state.ids()[1:])
 
+    @needs(Promise.TELLS)
     def test_what_another_state_overwrote_is_lost(self, steps: Steps) -> None:
         state = self._write(steps)
         assert steps.manager.lost(target(), state) == frozenset()
@@ -1515,6 +1563,7 @@ class LossLaws(IOManagerSuite):
         other.write(target(), [first], table(n=[2]))
         assert steps.manager.lost(target(), state) == {first.id}
 
+    @needs(Promise.TELLS)
     def test_what_the_other_state_has_compared_vouches_for_nothing(self, steps: Steps) -> None:
         state = self._write(steps)
         assert steps.manager.lost(target(), state) == frozenset()
@@ -1527,6 +1576,7 @@ class LossLaws(IOManagerSuite):
         assert steps.manager.lost(target(), state) == {first.id}
         assert steps.manager.lost(target(), theirs) == frozenset()
 
+    @needs(Promise.TELLS)
     def test_a_state_that_went_back_in_time_has_lost_what_came_later(self, steps: Steps) -> None:
         before = self._write(steps)
         assert steps.manager.lost(target(), before) == frozenset()
@@ -1542,6 +1592,7 @@ class LossLaws(IOManagerSuite):
 
 class RemovalLaws(IOManagerSuite):
     @pytest.mark.parametrize("where", [target(), target(by="day"), whole(), target(Append())])
+    @needs(Promise.TELLS, Promise.REMOVES)
     def test_an_asset_that_was_removed_is_as_if_it_was_never_written(
         self, steps: Steps, where: Target
     ) -> None:
@@ -1566,6 +1617,7 @@ class RemovalLaws(IOManagerSuite):
             with pytest.raises(IOManagerError):
                 again.rows(where, parts[1:])
 
+    @needs(Promise.REMOVES)
     def test_an_asset_may_be_removed_under_another_definition(self, steps: Steps) -> None:
         parts = days("2025-01-31", 2)
         for one in parts:
@@ -1578,6 +1630,7 @@ class RemovalLaws(IOManagerSuite):
         assert steps.rows(target(), parts[:1]) == [{"n": 3}]
 
     @pytest.mark.parametrize("other", ["order", "orders2", "_orders", "orders/x"])
+    @needs(Promise.REMOVES)
     def test_other_assets_stay(self, steps: Steps, other: str) -> None:
         parts = days("2025-01-31")
         steps.write(target(), parts, table(n=[1]))
@@ -1587,6 +1640,7 @@ class RemovalLaws(IOManagerSuite):
         assert steps.rows(target(asset=other), parts) == [{"n": 2}]
         assert steps.manager.lost(target(asset=other), state) == frozenset()
 
+    @needs(Promise.REMOVES)
     def test_removing_nothing_makes_nothing(self, steps: Steps, tmp_path: Path) -> None:
         steps.manager.remove(target())
         assert [*(tmp_path / "place").rglob("*")] == []
@@ -1596,6 +1650,7 @@ class RemovalLaws(IOManagerSuite):
         assert steps.rows(target(asset="other"), days("2025-01-31")) == [{"n": 1}]
 
     @pytest.mark.parametrize("name", HOSTILE)
+    @needs(Promise.REMOVES)
     def test_any_name_is_removed_and_nothing_else(self, steps: Steps, name: str) -> None:
         parts = keys(*HOSTILE)
         for asset in (name, "other"):

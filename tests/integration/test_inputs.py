@@ -1,0 +1,124 @@
+"""What reaches a function of what it declared to read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from assets_core import Input, asset, materialize
+from assets_core.authoring.definitions import Definitions
+from assets_core.execution.step_order import InputOrder, StepOrder
+from assets_core.model.errors import DefinitionError, UserCodeError
+from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
+from partitions import DailyPartitions, LastN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from assets_core.model.io_manager import IOManager
+
+days = DailyPartitions("2025-01-01", end="2025-01-04")
+
+
+@asset(partitions=days)
+def orders() -> pa.Table:
+    return pa.table({"id": [1, 2], "amount": [10, 20], "note": ["a", "b"]})
+
+
+def manager_of(kind: str, folder: Path) -> IOManager:
+    match kind:
+        case "duckdb":
+            return DuckDBIOManager(folder / "shop.duckdb")
+        case "parquet":
+            return ParquetIOManager(folder / "lake")
+        case _:
+            return MemoryIOManager()
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "parquet", "memory"])
+def test_only_declared_columns_arrive_in_their_order(kind: str, tmp_path: Path) -> None:
+    seen: list[object] = []
+
+    @asset(
+        partitions=days,
+        inputs={"week": Input(orders, mapping=LastN(7), columns=["amount", "id"])},
+    )
+    def whole(week: pa.Table) -> pa.Table:
+        seen.append(week.column_names)
+        return week
+
+    @asset(partitions=days, inputs={"each": Input(orders, columns=["note"])})
+    def apart(each: dict[str, pa.Table]) -> None:
+        seen.extend(table.column_names for table in each.values())
+
+    @asset(partitions=days, inputs={"lazy": Input(orders, columns=["note", "id"])})
+    def frame(lazy: pl.LazyFrame) -> pl.DataFrame:
+        seen.append(lazy.collect_schema().names())
+        return lazy.filter(pl.col("id") == 1).collect()
+
+    @asset(partitions=days, inputs={"rows": Input(orders, columns=["id"])})
+    def relation(rows: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+        seen.append(rows.columns)
+        return rows.filter("id = 2")
+
+    materialize(
+        [orders, whole, apart, frame, relation],
+        io_manager=manager_of(kind, tmp_path),
+        partitions="2025-01-01",
+    )
+    assert sorted(map(str, seen)) == [
+        "['amount', 'id']",
+        "['id']",
+        "['note', 'id']",
+        "['note']",
+    ]
+
+
+def test_a_column_that_is_not_there_fails_the_step_with_the_nearest_name() -> None:
+    @asset(partitions=days, inputs={"rows": Input(orders, columns=["amout"])})
+    def total(rows: pa.Table) -> pa.Table:
+        return rows
+
+    with pytest.raises(UserCodeError, match="orders has no column 'amout'"):
+        materialize([orders, total], io_manager=MemoryIOManager(), partitions="2025-01-01")
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [("amount", "is one text"), ([], "names no columns"), (["a", "b", "a"], "'a' twice")],
+)
+def test_columns_that_can_not_be_meant_are_refused(columns: Any, told: str) -> None:
+    with pytest.raises(DefinitionError, match=told):
+        Input("orders", columns=columns)
+
+
+def deps_version(columns: Sequence[str] | None) -> str:
+    @asset(partitions=days, inputs={"rows": Input(orders, columns=columns)})
+    def total(rows: pa.Table) -> pa.Table:
+        return rows
+
+    resolved = Definitions(
+        assets=[orders, total], io_managers={"default": MemoryIOManager()}
+    ).resolve()
+    return resolved.graph.spec("total").deps_version
+
+
+def test_which_columns_are_read_is_part_of_what_an_asset_depends_on() -> None:
+    versions = [
+        deps_version(columns) for columns in (None, ["id"], ["id", "note"], ["note", "id"])
+    ]
+    assert len(set(versions)) == 4
+    assert deps_version(("id",)) == versions[1]
+
+
+def test_an_order_keeps_its_columns_on_the_way_to_another_process() -> None:
+    inputs = (InputOrder("a", "orders", (), ("id", "note")), InputOrder("b", "orders", ()))
+    now = datetime(2025, 1, 1, tzinfo=UTC)
+    order = StepOrder("run", "total", 1, 1, "token", 1, (), inputs, now=now)
+    assert StepOrder.from_json(order.to_json()) == order

@@ -1,0 +1,180 @@
+"""Queries over assets in one process: what is refused, what is read, what is left behind."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+
+from assets_core.model.errors import QueryError
+from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
+from io_managers.queries import Source, query_rows
+from tests.conformance.io_manager_suite import Steps, days, table, target, whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from assets_core.model.io_manager import IOManager, PartitionSlice, Target
+
+DAYS = days("2025-01-30", 3)
+
+
+def source(manager: IOManager, where: Target, slices: tuple[PartitionSlice, ...]) -> Source:
+    return Source(where, manager, lambda: slices)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> dict[str, Source]:
+    """Three days of `orders` in files, of `silver` in a database, of `bronze` in memory; `never` was never written."""
+    database = DuckDBIOManager(tmp_path / "shop.duckdb")
+    found: dict[str, Source] = {}
+    for name, manager in {
+        "orders": ParquetIOManager(tmp_path / "lake"),
+        "silver": database,
+        "bronze": MemoryIOManager(),
+    }.items():
+        where = target(asset=name)
+        for number, day in enumerate(DAYS):
+            Steps(manager).write(where, (day,), table(id=[number, number + 10]))
+        found[name] = source(manager, where, DAYS)
+    Steps(database).write(whole(asset="prices"), (DAYS[0],), table(price=[3]))
+    found["prices"] = source(database, whole(asset="prices"), (DAYS[0],))
+    found["never"] = source(database, whole(asset="never"), ())
+    found["soon"] = source(ParquetIOManager(tmp_path / "lake"), whole(asset="soon"), ())
+    return found
+
+
+def asked(
+    sql: str, sources: dict[str, Source], tmp_path: Path, limit: int | None = None
+) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = (
+        query_rows(sql, sources, str(tmp_path / "scratch"), limit=limit).read_all().to_pylist()
+    )
+    return found
+
+
+@pytest.mark.parametrize("name", ["orders", "silver", "bronze"])
+def test_an_asset_is_a_table_wherever_it_is_stored(
+    sources: dict[str, Source], tmp_path: Path, name: str
+) -> None:
+    assert asked(f"select sum(id) as total from {name}", sources, tmp_path) == [{"total": 36}]
+
+
+@pytest.mark.parametrize("name", ["orders", "silver"])
+def test_the_partition_is_a_column(sources: dict[str, Source], tmp_path: Path, name: str) -> None:
+    sql = f"select id from {name} where _partition = '2025-01-31' order by id"
+    assert asked(sql, sources, tmp_path) == [{"id": 1}, {"id": 11}]
+
+
+def test_a_partition_column_of_ones_own_stands_alone(tmp_path: Path) -> None:
+    manager = ParquetIOManager(tmp_path / "lake")
+    where = target(by="day")
+    Steps(manager).write(where, DAYS[:1], table(day=[DAYS[0].window.start.date()]))  # type: ignore[union-attr] - days have windows
+    found = asked("describe orders", {"orders": source(manager, where, DAYS[:1])}, tmp_path)
+    assert [row["column_name"] for row in found] == ["day"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("delete from orders", "DELETE is not a query"),
+        ("create table t as from orders", "CREATE is not a query"),
+        ("copy orders to 'x.csv'", "COPY is not a query"),
+        ("attach 'x.duckdb'", "ATTACH is not a query"),
+        ("set threads = 1", "SET is not a query"),
+        ("explain from orders", "EXPLAIN is not a query"),
+        ("from orders; from prices", "2 statements"),
+        ("", "the query is empty"),
+        ("pivot orders on id using sum(id)", "a PIVOT without its values"),
+        ("from ordres", "there is no asset 'ordres'"),
+        ("from orders, lateral (from zzz)", "there is no asset 'zzz'"),
+        ("select 1 where exists (from zzz)", "there is no asset 'zzz'"),
+        ("from never", "never was never materialized"),
+        ("from soon", "soon was never materialized"),
+        ("select idd from orders", 'Referenced column "idd" not found'),
+        ("select * fro orders", "LINE 1: select [*] fro orders"),
+        ("select id::date from orders", "Unimplemented type for cast"),
+        ("select error('no such day') from orders", "no such day"),
+        ("from read_csv('assets.py')", "Cannot access file"),
+        ("select * from 'assets.py'", "there is no asset 'assets.py'"),
+        ("from shop.main.orders", "does not exist"),
+        ("from query_table('silver')", "does not exist"),
+    ],
+)
+def test_what_is_no_query_is_refused(
+    sources: dict[str, Source], tmp_path: Path, sql: str, told: str
+) -> None:
+    with pytest.raises(QueryError, match=told):
+        asked(sql, sources, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "delete from silver returning *",
+        "insert into prices values (4) returning *",
+        "update silver set id = 0 returning *",
+        "copy silver to 'stolen.csv'",
+    ],
+)
+def test_a_part_of_a_query_that_writes_is_refused(
+    sources: dict[str, Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(QueryError):
+        asked(f"with changed as ({part}) select * from changed", sources, tmp_path)
+    assert asked("select count(*) as n from silver", sources, tmp_path) == [{"n": 6}]
+    assert not (tmp_path / "stolen.csv").exists()
+
+
+def test_hints_say_what_was_meant(sources: dict[str, Source], tmp_path: Path) -> None:
+    hints = {}
+    for sql in ("from ordres", "select idd from orders", "from never", "from qqq"):
+        with pytest.raises(QueryError) as caught:
+            asked(sql, sources, tmp_path)
+        hints[sql] = caught.value.hint
+    assert hints == {
+        "from ordres": "did you mean orders?",
+        "select idd from orders": 'did you mean "id"?',
+        "from never": "type: partita materialize never",
+        "from qqq": "partita list shows them",
+    }
+
+
+def test_names_are_found_in_any_case_and_hidden_by_expressions_of_the_query(
+    sources: dict[str, Source], tmp_path: Path
+) -> None:
+    sql = 'with silver as (select max(id) as id from "SILVER"), x as (from Prices) from silver, x'
+    assert asked(sql, sources, tmp_path) == [{"id": 12, "price": 3}]
+
+
+def test_columns_of_one_name_are_told_apart(sources: dict[str, Source], tmp_path: Path) -> None:
+    assert asked("select 1 as a, 2 as a, 3 as a_2", sources, tmp_path) == [
+        {"a": 1, "a_2": 2, "a_2_2": 3}
+    ]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_a_limit_is_exact(sources: dict[str, Source], tmp_path: Path, limit: int) -> None:
+    assert len(asked("from orders", sources, tmp_path, limit)) == min(limit, 6)
+
+
+def test_rows_outlive_what_they_were_read_from(sources: dict[str, Source], tmp_path: Path) -> None:
+    """Also those that wait on disk: no lock, no connection and no file is left."""
+    sql = "select range as n, hash(range) as h, repeat('x', 20) as x from range(2_500_000), prices"
+    stream = query_rows(sql, sources, str(tmp_path / "scratch"))
+    Steps(sources["silver"].manager).write(target(asset="silver"), DAYS[:1], table(id=[7]))
+    (tmp_path / "shop.duckdb").unlink()
+    assert sum(batch.num_rows for batch in stream) == 2_500_000
+    del stream
+    gc.collect()
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_an_asset_of_empty_rows_says_so(tmp_path: Path) -> None:
+    manager = MemoryIOManager()
+    Steps(manager).write(whole(), (DAYS[0],), pa.table({}))
+    with pytest.raises(QueryError, match="orders has no columns"):
+        asked("from orders", {"orders": source(manager, whole(), (DAYS[0],))}, tmp_path)
