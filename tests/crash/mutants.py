@@ -234,6 +234,50 @@ def _let_a_worker_publish() -> None:
     Worker.execute = eager  # type: ignore[method-assign]
 
 
+def _claim_what_another_run_works_on() -> None:
+    from assets_core.state import sql_steps
+
+    original = sql_steps._refused
+
+    def blind(claim: Any, asset_id: int, taken: Any, made: Any) -> Any:
+        return original(claim, asset_id, {}, made)
+
+    sql_steps._refused = blind
+
+
+def _take_what_others_made_for_current() -> None:
+    from assets_core.execution.run_state import RunState
+
+    original = RunState.made_elsewhere
+
+    def trusting(self: Any, asset: str, made: Any) -> Any:
+        for found in made.values():
+            object.__setattr__(found, "read_seq", 2**60)
+        return original(self, asset, made)
+
+    RunState.made_elsewhere = trusting  # type: ignore[method-assign]
+
+
+def _forget_what_was_held() -> None:
+    from assets_core.execution.run_state import RunState
+
+    original = RunState._let_go
+
+    def forgetful(self: Any, now: Any) -> None:
+        before = {asset: run.changed for asset, run in self._runs.items()}
+        original(self, now)
+        for asset, run in self._runs.items():
+            run.changed = before[asset]
+
+    RunState._let_go = forgetful  # type: ignore[method-assign]
+
+
+def _believe_what_a_step_read_beside_others() -> None:
+    from assets_core.state import sql_steps
+
+    sql_steps._undisturbed = lambda _cursor, outcomes: {one.step_id for one in outcomes}
+
+
 def _call_everything_staged_garbage() -> None:
     from assets_core.execution import garbage
 
@@ -307,6 +351,18 @@ MUTANTS = {
     "let a worker publish": Mutant(
         _let_a_worker_publish,
         ("tests/conformance/test_executors.py", "-k", "rows_are_staged"),
+    ),
+    "claim what another run works on": Mutant(
+        _claim_what_another_run_works_on,
+        ("tests/conformance/test_state_stores.py", "-k", "SqliteFile and held"),
+    ),
+    "take what others made for current": Mutant(
+        _take_what_others_made_for_current, ("tests/property/test_run_state_laws.py",)
+    ),
+    "forget what was held": Mutant(_forget_what_was_held, (SIMULATOR, "-k", "share")),
+    "believe what a step read beside others": Mutant(
+        _believe_what_a_step_read_beside_others,
+        ("tests/conformance/test_state_stores.py", "-k", "SqliteFile and made_from"),
     ),
     "call everything staged garbage": Mutant(
         _call_everything_staged_garbage,
