@@ -2,7 +2,8 @@
 
 One project of two daily assets in DuckDB, the second reading the first. With `trivial` steps the difference between the command with
 `-j 1` and without is what a process costs; with `busy` ones, which compute for some 50 ms, `-j 2` shows what a second core gains, beside the
-same work written by hand in one process. CPU seconds are those of the command and of all processes that it started.
+same work written by hand in one process. CPU seconds are those of the command and of all processes that it started. On Dask the workers
+are not the command's: what they spend is told apart.
 
     python benchmarks/parallel.py [DAYS]
 """
@@ -18,6 +19,11 @@ import time
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.dask_cluster import Cluster  # noqa: E402 - after the path
 
 FIRST = date(2024, 1, 1)
 
@@ -118,6 +124,23 @@ def side_by_side(root: Path, kind: str, days: int, rounds: int) -> dict[str, Cos
     return costs
 
 
+def on_dask(root: Path, days: int) -> tuple[Cost, Cost]:
+    """Trivial steps on one worker with two threads: what the command spends, and what scheduler and worker do."""
+    folder = project(root, "dask", days, 0)
+    place = root / "cluster"
+    place.mkdir()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with Cluster(place) as cluster:
+        cluster.add_worker("--nthreads", "2")
+        (folder / "pyproject.toml").write_text(
+            f'[tool.partita]\ndefinitions = "assets"\nexecutor = "dask"\n\n[tool.partita.dask]\nscheduler = "{cluster.address}"\n'
+        )
+        command = spent(folder, PARTITA, "materialize")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return command, Cost(cpu - command.cpu, command.wall)
+
+
 def recovery(root: Path, days: int) -> tuple[Cost, Cost]:
     """A no-op command, and the command after a kill between publishing the last group and recording it."""
     folder = project(root, "killed", days, 0)
@@ -145,6 +168,10 @@ def main() -> None:
                 print(
                     f"{way:16}{cost.wall:8.2f}{cost.cpu:8.2f}{cost.wall / hand.wall:17.2f}{over:>30}"
                 )
+            if kind == "trivial":
+                command, cluster = on_dask(root, days)
+                told = f"{(command.wall - here.wall) / steps * 1e3:.1f} ms wall/step over in process, {cluster.cpu:.1f} s CPU on the cluster"
+                print(f"{'Dask, 2 threads':16}{command.wall:8.2f}{command.cpu:8.2f}  {told}")
         nothing, after = recovery(root, 30)
         print(
             f"no-op command {nothing.cpu:.2f} s CPU; the command after kill -9 {after.cpu:.2f} s CPU, {after.wall:.2f} s wall"
