@@ -43,6 +43,7 @@ class Contract:
     with a `_reason`, the others are published. `warn`: everything is published, and the outcome recorded. A list of rules as `contract=` is
     a contract that fails. Rules may also be pydantic models and pandera schemas.
 
+    >>> from assets_core import InRange, NotNull
     >>> contract = Contract([NotNull("order_id"), InRange("amount", min=0)], on_violation="quarantine")
     >>> contract.text()
     'contract(on_violation=quarantine): not_null(order_id); in_range(amount): >= 0'

@@ -32,6 +32,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _here(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(made)
+    # Another test of this process may have imported a module of that name.
+    monkeypatch.delitem(sys.modules, "assets", raising=False)
 
 
 @pytest.mark.parametrize("asset", ["orders", "silver_orders"])

@@ -221,7 +221,7 @@ class Driver:
     def end_one(self, machine: RunState) -> None:
         asset, slots = self.running.pop(self.data.draw(st.integers(0, len(self.running) - 1)))
         outcome = self.data.draw(
-            st.sampled_from(["changed", "changed", "same", "fail", "retry", "skip"])
+            st.sampled_from(["changed", "changed", "same", "fail", "retry", "retry", "skip"])
         )
         if outcome == "retry" and self.attempts[asset, slots[0]] > 2:
             outcome = "fail"
