@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from typing import TYPE_CHECKING
@@ -50,6 +51,10 @@ class TestParquetInS3(FullIOManagerSuite):
         return manager
 
 
+@pytest.mark.skipif(
+    "PARTITA_CRASHES" not in os.environ,
+    reason="as objects in S3 are; all of it with PARTITA_CRASHES",
+)
 class TestParquetByFsspec(FullIOManagerSuite):
     def make(self, folder: Path) -> IOManager:
         return ParquetIOManager(f"memory://{_unique(folder)}")
