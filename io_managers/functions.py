@@ -30,7 +30,7 @@ class FunctionIOManager(CustomIOManager):
     - After a crash while a step ran, nobody can know how far it came. The partition counts as failed and is made again, and so is what
       reads it; until then it may be half-written.
     - A process that was taken for dead and wakes up may write over newer rows; the state does not count what it wrote.
-    - Rows that are deleted or changed behind its back are not noticed: `plan` and `state verify` believe the state.
+    - Rows that are deleted or changed behind its back are not noticed: `plan` and `state verify` believe the state; `--deep` counts.
 
     Rows are judged like everywhere: rows outside the partition, reserved names, blocking checks are found before `write` is called. Only
     Replace is offered.

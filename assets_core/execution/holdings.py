@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets_core.execution.rejects import step_token
+from assets_core.model.errors import IOManagerError
 from assets_core.model.records import StepStatus
 from assets_core.state.store import ProblemKind, StateProblem
 
@@ -21,11 +22,16 @@ if TYPE_CHECKING:
 def compare_holdings(outline: Outline, store: StateStore) -> list[StateProblem]:
     """What the state believes visible and a destination does not have under that token, and what one has that the state does not know.
 
-    Asks every destination for all that it has: linear in the partitions. Raises IOManagerError, StoreError.
+    Asks every destination for all that it has: linear in the partitions. One that can't answer for an asset is a problem of that asset.
+    Raises StoreError.
     """
-    return [
-        problem for asset in outline.graph.specs for problem in _problems_of(outline, store, asset)
-    ]
+    problems: list[StateProblem] = []
+    for asset in outline.graph.specs:
+        try:
+            problems.extend(_problems_of(outline, store, asset))
+        except IOManagerError as error:
+            problems.append(StateProblem(ProblemKind.UNREADABLE, asset, error.message, error.hint))
+    return problems
 
 
 def _problems_of(outline: Outline, store: StateStore, asset: str) -> Iterator[StateProblem]:

@@ -85,6 +85,19 @@ select partition_id, schema_hash from (
 order by seq""",
 )
 
+_ROW_COUNTS = per_dialect(
+    sqlite="""
+select partition_id, rows from (
+    select partition_id, rows, max(seq) from materialization
+    where asset_id = ? and (kind = 1 or (kind = 0 and data_seq > 0)) group by partition_id)
+where rows is not null order by partition_id""",
+    postgres="""
+select partition_id, rows from (
+    select distinct on (partition_id) partition_id, rows from materialization
+    where asset_id = ? and (kind = 1 or (kind = 0 and data_seq > 0)) order by partition_id, seq desc) last
+where rows is not null order by partition_id""",
+)
+
 _LAST_SUCCESS = """
 select m.seq, m.read_seq, m.data_seq, code.text, deps.text, m.data_version, m.rows, run.id
 from materialization m
@@ -324,6 +337,12 @@ def read_schema_hashes(cursor: Cursor, asset: str, space: str) -> dict[int, str]
     """Schema hash of the last rows published, by partition id, in the order in which they were."""
     row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
     return {} if row is None else dict(cursor.execute(_SCHEMA_HASHES, row))
+
+
+def read_row_counts(cursor: Cursor, asset: str, space: str) -> dict[int, int]:
+    """Rows of the last success, by partition id in ascending order. A failure of unknown outcome has none, and counts as the last."""
+    row = cursor.execute(_ASSET_ID, (asset, space)).fetchone()
+    return {} if row is None else dict(cursor.execute(_ROW_COUNTS, row))
 
 
 def read_data_versions(

@@ -174,6 +174,11 @@ class SqlStore(ABC):
         with self._database.read() as cursor:
             return sql_log.read_schema_hashes(cursor, asset, space)
 
+    def row_counts(self, asset: str, space: str) -> Mapping[int, int]:
+        """How many rows each partition's last success published, where that is known."""
+        with self._database.read() as cursor:
+            return sql_log.read_row_counts(cursor, asset, space)
+
     def data_versions(
         self, asset: str, space: str, partition_ids: Iterable[int]
     ) -> Mapping[int, DataVersions]:

@@ -75,7 +75,8 @@ class ProblemKind(StrEnum):
 
     DAMAGE: the database is not sound. REFERENCE: a row points to one that is not there. LOG: the log breaks a law. STEP: steps and
     log contradict each other. CHUNK: chunks are not what the log says. LOST and UNKNOWN are told by `execution.holdings`: a destination
-    does not have what the state believes visible, or has what the state does not know.
+    does not have what the state believes visible, or has what the state does not know. UNREADABLE: a destination, or rows in it, can't be
+    read. ROWS, told by `execution.rereading`: a partition holds another number of rows than was written.
     """
 
     DAMAGE = "damage"
@@ -85,15 +86,21 @@ class ProblemKind(StrEnum):
     CHUNK = "chunk"
     LOST = "lost"
     UNKNOWN = "unknown"
+    UNREADABLE = "unreadable"
+    ROWS = "rows"
 
 
 @dataclass(frozen=True, slots=True)
 class StateProblem:
-    """One thing that `verify` found, told once with a number and an example. `asset` is None if it is about no single asset."""
+    """One thing that `verify` found, told once with a number and an example. `asset` is None if it is about no single asset.
+
+    `hint` is what to type; None if the next run puts it right, or nothing does.
+    """
 
     kind: ProblemKind
     asset: str | None
     message: str
+    hint: str | None = None
 
 
 class StateStore(Protocol):
@@ -149,6 +156,13 @@ class StateStore(Protocol):
         """Schema hash of the rows that each partition published last, in the order in which they were published.
 
         Looks at every partition of the asset (0.2 s for 87,600): for a look at one asset, not for planning.
+        """
+        ...
+
+    def row_counts(self, asset: str, space: str) -> Mapping[int, int]:
+        """How many rows each partition's last success published, by id in ascending order; marks change nothing.
+
+        Left out is where nobody knows: no receipt, or a failure of unknown outcome since. Looks at every partition of the asset.
         """
         ...
 

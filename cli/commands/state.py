@@ -45,21 +45,31 @@ command.add_command(gc)
 
 @command.command("verify")
 @click.option("--state-only", is_flag=True, help="Do not ask the destinations.")
+@click.option("--deep", is_flag=True, help="Also read every partition, and count its rows.")
 @click.pass_obj
-def verify(settings: Settings, *, state_only: bool) -> int:
+def verify(settings: Settings, *, state_only: bool, deep: bool) -> int:
     """Check the state against its own laws, and against what destinations have.
 
     The log is the truth: everything that was made from it to load faster is made again and compared. Then every destination is asked
-    for all that it has. Reads everything, and changes nothing.
+    for all that it has; with --deep every row is read, so that damaged bytes and missing rows are found. Changes nothing.
     """
     from assets_core.execution.holdings import compare_holdings  # noqa: PLC0415
 
+    if deep and state_only:
+        raise HintedUsageError(
+            "--deep and --state-only contradict each other",
+            "--deep reads what destinations have; leave one out",
+        )
     printer = settings.printer()
     project = open_project(settings)
     problems = project.store.verify()
-    if not problems and not state_only:
+    if not problems and deep:
+        from assets_core.execution.rereading import reread  # noqa: PLC0415 - loads numpy
+
+        problems = reread(project.outline, project.store, datetime.now(UTC))
+    elif not problems and not state_only:
         problems = compare_holdings(project.outline, project.store)
-    printer.report(verified_report(problems, state_only=state_only))
+    printer.report(verified_report(problems, state_only=state_only, deep=deep))
     return EXIT_FAILED if problems else EXIT_DONE
 
 

@@ -40,10 +40,13 @@ class Garbage:
     bytes: int
 
 
-def verified_report(problems: Sequence[StateProblem], *, state_only: bool) -> Report:
+def verified_report(
+    problems: Sequence[StateProblem], *, state_only: bool, deep: bool = False
+) -> Report:
     """The report of `partita state verify`."""
     records = [
-        {"kind": one.kind.value, "asset": one.asset, "message": one.message} for one in problems
+        {"kind": one.kind.value, "asset": one.asset, "message": one.message, "hint": one.hint}
+        for one in problems
     ]
     rows = tuple(
         (Span(str(one["kind"]), Style.RED), str(one["asset"] or ""), str(one["message"]))
@@ -51,8 +54,11 @@ def verified_report(problems: Sequence[StateProblem], *, state_only: bool) -> Re
     )
     blocks: list[Block] = [Table(("KIND", "ASSET", "PROBLEM"), rows)] if rows else []
     sound = "the state is sound" + ("" if state_only else ", and destinations have what it says")
+    sound += "; every partition was read" if deep else ""
     told = counted(len(problems), "problem") if problems else sound
-    columns = ("kind", "asset", "message")
+    hints = dict.fromkeys(one.hint for one in problems if one.hint)
+    blocks += [line(Span(one, Style.DIM)) for hint in hints for one in hint.splitlines()]
+    columns = ("kind", "asset", "message", "hint")
     return Report("state verify", {"problems": records}, records, [*blocks, line(told)], columns)
 
 

@@ -695,6 +695,22 @@ class HistorySuite:
         assert list(store.schema_hashes("orders", DAY).items()) == [(2, "old"), (1, "new")]
         assert store.schema_hashes("orders", "another space") == {}
 
+    def test_row_counts_are_those_of_the_last_success_where_that_is_known(
+        self, store: StateStore
+    ) -> None:
+        session = Session(store)
+        session.succeed(session.claim(1, 2, 3, 4), *(receipt(one) for one in (1, 2, 3, 4)))
+        session.succeed(session.claim(1), replace(receipt(1), rows=77))
+        session.fail_partitions(2)
+        third = session.claim(3)
+        unknown = AttemptFailed(third.step_id, third.epoch, "killed", "", final=True, unknown=True)
+        assert store.record([unknown], LATER) == [None]
+        session.succeed(session.claim(4))
+        store.mark_current(ORDERS, [1], LATER)
+        known = receipt(2).rows
+        assert list(store.row_counts("orders", DAY).items()) == [(1, 77), (2, known)]
+        assert store.row_counts("orders", "another space") == {}
+
     def test_a_token_is_of_the_last_success_that_published(self, store: StateStore) -> None:
         session = Session(store)
         session.succeed(session.claim(1, 2, published_as="both"), receipt(1), receipt(2))
