@@ -89,9 +89,10 @@ class ParquetWriter:
         try:
             os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - once per step
         except OSError as error:
-            raise IOManagerError(
-                f"{folder} can't be written: {error.strerror or error}"
-            ) from error
+            # A stage inside of the place is nobody's business: it is the place that can't be written.
+            root, stage = self._place.root, self._place.stage
+            where = root if stage.startswith(f"{root}{os.sep}") else stage
+            raise IOManagerError(f"{where} can't be written: {error.strerror or error}") from error
         return folder
 
     def publish(self, staged: Staged, grown: set[str]) -> Published | PublishFailed:

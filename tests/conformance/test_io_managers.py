@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from typing import TYPE_CHECKING
@@ -51,10 +50,6 @@ class TestParquetInS3(FullIOManagerSuite):
         return manager
 
 
-@pytest.mark.skipif(
-    "PARTITA_CRASHES" not in os.environ,
-    reason="as objects in S3 are; all of it with PARTITA_CRASHES",
-)
 class TestParquetByFsspec(FullIOManagerSuite):
     def make(self, folder: Path) -> IOManager:
         return ParquetIOManager(f"memory://{_unique(folder)}")

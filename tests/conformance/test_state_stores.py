@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -56,9 +55,6 @@ class TestPostgres(StateStoreSuite):
         assert_laws_in_postgres(postgres_url)
 
 
-@pytest.mark.skipif(
-    "PARTITA_CRASHES" not in os.environ, reason="as in SQLite; all of it with PARTITA_CRASHES"
-)
 class TestPostgresThatFoldsAllTheTime(StateStoreSuite):
     @pytest.fixture
     def store(self, postgres_url: str) -> Iterator[StateStore]:

@@ -192,7 +192,7 @@ def test_a_full_disk_below_the_state(tmp_path: Path, size: str) -> None:
 @pytest.mark.parametrize(
     ("manager", "place", "named"),
     [
-        ('ParquetIOManager("lake")', "lake", "lake/.partita/"),
+        ('ParquetIOManager("lake")', "lake", "lake can't be written"),
         ('DuckDBIOManager("db/shop.duckdb")', "db", "db/shop.duckdb"),
         ('ParquetIOManager("lake")', ".partita", ".partita"),
     ],
@@ -213,7 +213,7 @@ def test_a_disk_that_can_only_be_read(
 @pytest.mark.parametrize(
     ("manager", "place", "named"),
     [
-        ('ParquetIOManager("lake")', "lake", "lake/.partita/"),
+        ('ParquetIOManager("lake")', "lake", "lake can't be written: Permission denied"),
         ('DuckDBIOManager("db/shop.duckdb")', "db", "db/shop.duckdb"),
     ],
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from assets_core.state.locks import FileLocks
 from tests.integration.busy_project import going, start_detached
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Shop
@@ -182,3 +183,19 @@ def test_a_run_that_is_going_on_can_not_be_resumed_and_an_ended_one_not_cancelle
     busy.run("runs", "watch", run)
     answer = busy.run("runs", "cancel", run, code=2)
     assert f"run {run} has ended already: it succeeded" in answer.err
+
+
+def test_ctrl_c_ends_steps_in_other_processes(busy: Shop) -> None:
+    (busy.folder / "hold").touch()
+    running = busy.start("materialize", "fetched", "-j", "2")
+    wait_until(lambda: len(going(busy)) == 2, "no step started")
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 130, err
+    for mark in going(busy):
+        state = Path(f"/proc/{mark[1:]}")
+        wait_until(lambda gone=state: not gone.exists(), "a step lives on")
+    statuses = {
+        step["status"] for step in busy.run("runs", "show", "latest", "--json").data["steps"]
+    }
+    assert statuses == {"cancelled"}

@@ -116,7 +116,7 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
             (world.failing if data.draw(st.booleans()) else world.skipping).add(node)
 
 
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(st.data())
 def test_whatever_happened_a_fresh_partition_holds_what_its_function_would_give_now(
     data: st.DataObject,
@@ -133,7 +133,7 @@ def simulated(data: st.DataObject) -> Simulator:
     return Simulator(comparing, data.draw(st.integers(1, 3)), random)
 
 
-@settings(max_examples=20)
+@settings(max_examples=30)
 @given(st.data())
 def test_after_a_run_of_everything_succeeded_the_next_plan_is_empty(data: st.DataObject) -> None:
     simulator = simulated(data)
@@ -150,7 +150,7 @@ def test_after_a_run_of_everything_succeeded_the_next_plan_is_empty(data: st.Dat
     assert plan_run(facts, PlanRequest(facts.graph.order, {})).size == 0
 
 
-@settings(max_examples=20)
+@settings(max_examples=30)
 @given(st.data())
 def test_runs_that_share_a_project_make_everything_once_and_leave_nothing_stale(
     data: st.DataObject,
