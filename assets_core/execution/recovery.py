@@ -46,6 +46,9 @@ def recover(
 
     The caller has a share or all of the project's lock. Idempotent; a crash in here is recovered the same way.
     """
+    # Whoever waits for a run asks again and again: while it lives, nothing is read of it, least of all its plan.
+    if only is not None and locks.holder(only) is not None:
+        return []
     settled = []
     for run in store.unfinished_runs():
         if only is not None and run.id != only:
