@@ -77,6 +77,8 @@ def plan_summary(plan: Plan) -> Line:
     if not plan.size:
         blocked = f"; {counted(plan.blocked, 'partition')} blocked" if plan.blocked else ""
         later = _later(plan)
+        if not plan.assets:  # what an earlier run left, and that is nothing
+            return line("nothing to run: nothing is left of it")
         if not (plan.fresh or blocked or later):
             return line("nothing to run: there are no partitions yet")
         done = "all up to date" if not (blocked or later) else "nothing to run now"
