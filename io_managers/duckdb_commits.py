@@ -11,11 +11,13 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
 
 from assets_core.model.io_manager import PARTITION_COLUMN, WriteReceipt
 from io_managers.duckdb_file import ATTACHED
 from io_managers.moments import Moment, no_moment
+from io_managers.partition_columns import has_key_column, partition_columns
 from io_managers.workbench import quoted
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-    from assets_core.model.io_manager import StageRequest
+    from assets_core.model.io_manager import StageRequest, Target
     from io_managers.workbench import Workbench
 
 COMMITS = f"{ATTACHED}.main._partita_commits"
@@ -41,12 +43,27 @@ class Commit:
     receipt: WriteReceipt
 
 
+class TableLayout(StrEnum):
+    """How the rows of a table know their partition: there are none, a `_partition` column, or the columns of `partition_by`."""
+
+    WHOLE = "whole"
+    BY_KEY = "key"
+    BY_COLUMNS = "columns"
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """The layout in which an asset is written."""
+        if has_key_column(target):
+            return cls.BY_KEY
+        return cls.BY_COLUMNS if partition_columns(target) else cls.WHOLE
+
+
 @dataclass(frozen=True, slots=True)
 class OwnTable:
-    """A table that we made. `layout` says how its rows know their partition; `untyped` are columns that have held nulls only."""
+    """A table that we write. `untyped` are columns that have held nulls only."""
 
     asset: str
-    layout: str
+    layout: TableLayout
     untyped: tuple[str, ...]
 
 
@@ -145,17 +162,17 @@ def own_tables(connection: DuckDBPyConnection) -> dict[str, OwnTable]:
     """The tables that we made, by name in one case."""
     found = connection.execute(f"select asset, layout, untyped from {TABLES}").fetchall()
     return {
-        asset.casefold(): OwnTable(asset, layout, tuple(untyped))
+        asset.casefold(): OwnTable(asset, TableLayout(layout), tuple(untyped))
         for asset, layout, untyped in found
     }
 
 
 def save_table(connection: DuckDBPyConnection, table: OwnTable) -> None:
-    """Remember that a table is ours, and its layout."""
+    """Remember that a table is ours to write, and its layout."""
     connection.execute(f"delete from {TABLES} where asset = $1", [table.asset])
     connection.execute(
         f"insert into {TABLES} values ($1, $2, $3::varchar[])",
-        [table.asset, table.layout, list(table.untyped)],
+        [table.asset, table.layout.value, list(table.untyped)],
     )
 
 

@@ -230,6 +230,24 @@ class DuckDBIOManager:
         finally:
             self._seen = (None, None)
 
+    def adopt(self, target: Target) -> bool:
+        """Make a table of the asset's name that others made ours; see `AdoptsTables`."""
+        if not self._file.exists():
+            return False
+        import duckdb  # noqa: PLC0415 - heavy
+
+        from io_managers.duckdb_adoption import adopt_table  # noqa: PLC0415 - see the module's first lines
+
+        try:
+            with self._file.writing((target.asset,)) as connection:
+                return adopt_table(connection, target, self.path)
+        except duckdb.Error as error:
+            raise IOManagerError(
+                f"{self.location(target)} can't be taken over: {first_line(error)}"
+            ) from error
+        finally:
+            self._seen = (None, None)
+
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
         """Compare tokens, unless file and state are as they were compared last; then one stat answers, and DuckDB is not even imported.
 

@@ -19,6 +19,7 @@ staged rows. No three-way MERGE statement: it scans the table.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,7 @@ from assets_core.model.specs import Merge, MergeScope
 from io_managers.duckdb_commits import (
     Commit,
     OwnTable,
+    TableLayout,
     arrow_schema,
     column_types,
     commits_of,
@@ -55,7 +57,7 @@ from io_managers.duckdb_rows import conditions
 from io_managers.fingerprint import SLOT
 from io_managers.merging import MergePlan, Stored, merged_receipt, plan_merge
 from io_managers.moments import is_history, moment_of
-from io_managers.partition_columns import has_key_column, partition_columns
+from io_managers.partition_columns import has_key_column
 from io_managers.refusals import fenced
 from io_managers.schemas import fitted_type, type_differs
 from io_managers.workbench import quoted
@@ -70,7 +72,6 @@ if TYPE_CHECKING:
     from assets_core.model.io_manager import Target
     from io_managers.workbench import Workbench
 
-_WHOLE, _BY_KEY, _BY_COLUMNS = "whole", "key", "columns"
 _NO_TYPE = "INTEGER"
 """The type of a column that has held nothing but nulls, until rows bring one."""
 
@@ -214,14 +215,15 @@ class _Transaction:
         if own is None:
             raise IOManagerError(
                 f"{self._path} has a table {name!r} that Partita did not make, and asset {asset!r} would overwrite it",
-                hint="rename the asset or the table, or give the asset another IO manager",
+                hint="rename one of the two, give the asset another IO manager, or let it have the table, rows and all:"
+                f" partita materialize {shlex.quote(asset)} --adopt",
             )
         if own.asset != asset:
             raise IOManagerError(
                 f"{self._path} has a table for asset {own.asset!r}, and DuckDB takes {asset!r} for the same name",
                 hint="rename one of the two assets, or give it another IO manager",
             )
-        if has_key_column(target) and own.layout != _BY_KEY:
+        if has_key_column(target) and own.layout is not TableLayout.BY_KEY:
             raise IOManagerError(
                 f"{self._path}: the rows of table {asset!r} were written without a {PARTITION_COLUMN} column, so those of one partition"
                 " can't be told from the others",
@@ -243,7 +245,7 @@ class _Transaction:
             self._connection.execute(
                 f"create or replace table {table} as select {columns} from incoming"
             )
-        self._remember(OwnTable(target.asset, _WHOLE, untyped))
+        self._remember(OwnTable(target.asset, TableLayout.WHOLE, untyped))
 
     def _replace(
         self, members: Sequence[Member], incoming: pa.Table, own: OwnTable | None
@@ -384,13 +386,7 @@ class _Transaction:
         first change. Raises DataError.
         """
         table = qualified(target.asset)
-        layout = (
-            _BY_KEY
-            if has_key_column(target)
-            else _BY_COLUMNS
-            if partition_columns(target)
-            else _WHOLE
-        )
+        layout = TableLayout.of(target)
         if own is None:
             if not incoming.column_names:
                 return {}

@@ -270,3 +270,15 @@ class ScansInPlace(Protocol):
         `with_partition` adds a `_partition` column if that is what tells the partitions apart. None if these rows can only be streamed.
         """
         ...
+
+
+@runtime_checkable
+class AdoptsTables(Protocol):
+    """What an IO manager has besides, if it can be told to write to a table of the asset's name that others made."""
+
+    def adopt(self, target: Target) -> bool:
+        """Take such a table over, without touching its rows: publishing a partition then replaces those that belong to it.
+
+        False if there is none, or if it is the asset's already. Raises IOManagerError if the asset can't be written to it.
+        """
+        ...

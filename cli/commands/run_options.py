@@ -20,6 +20,7 @@ class RunOptions:
     """`jobs` None: as `[tool.partita]` says. `run_id` None: a new one."""
 
     fail_fast: bool
+    adopt: bool
     jobs: int | None
     on_conflict: OnConflict
     run_id: str | None
@@ -29,6 +30,7 @@ class RunOptions:
         """What click found for `run_options`."""
         return cls(
             fail_fast=cast("bool", options["fail_fast"]),
+            adopt=cast("bool", options["adopt"]),
             jobs=cast("int | None", options["jobs"]),
             on_conflict=OnConflict(cast("str", options["on_conflict"])),
             run_id=cast("str | None", options["run_id"]),
@@ -39,6 +41,8 @@ class RunOptions:
         words = ["--on-conflict", self.on_conflict.value]
         if self.fail_fast:
             words.append("--fail-fast")
+        if self.adopt:
+            words.append("--adopt")
         if self.jobs is not None:
             words += ["-j", str(self.jobs)]
         return words
@@ -62,6 +66,11 @@ def run_options(function: F) -> F:
             type=click.IntRange(min=1),
             metavar="N",
             help="Run N steps at once, each in a process of its own.",
+        ),
+        click.option(
+            "--adopt",
+            is_flag=True,
+            help="Write to tables of these assets' names that others made, instead of refusing.",
         ),
         click.option("--fail-fast", is_flag=True, help="Stop at the first failure."),
     ):

@@ -27,6 +27,7 @@ from assets_core.execution.facts import intern_partition_keys
 from assets_core.execution.run_request import Effects, RunRequest
 from assets_core.execution.runner import Runner
 from assets_core.model.errors import DataError
+from assets_core.model.io_manager import AdoptsTables
 from assets_core.model.records import RunStatus
 from cli.commands.conflicts import partitions_of_others
 from cli.commands.planning import echo_range
@@ -97,6 +98,8 @@ class _Job:
                 for told in left_lines(left):
                     self.printer.note(told)
                 return EXIT_DONE
+            if self.order.options.adopt:
+                self._adopt(planned)
             return self._run(planned, run_id, left)
 
     def _plan(self) -> Planned:
@@ -116,6 +119,16 @@ class _Job:
         # Whoever asked for something by name and got nothing because it is blocked must not take that for success.
         failed = planned.request.is_explicit and plan.blocked > 0 and not plan.fresh
         return EXIT_FAILED if failed else EXIT_DONE
+
+    def _adopt(self, planned: Planned) -> None:
+        """Take over the tables of others that the plan would write to."""
+        outline = self.project.outline
+        for part in planned.plan.assets:
+            manager = outline.manager(part.asset)
+            if len(part.partitions) and isinstance(manager, AdoptsTables):
+                target = outline.target(part.asset)
+                if manager.adopt(target):
+                    self.printer.note(f"adopted {manager.location(target)}")
 
     def _run(self, planned: Planned, run_id: str, left: tuple[LeftToRun, ...]) -> int:
         echo_range(planned, self.printer)
