@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Target,
         WriteReceipt,
     )
+    from io_managers.parquet_rows import Keep
     from io_managers.parquet_writes import ParquetWriter
 
 
@@ -101,19 +102,22 @@ class ParquetIOManager:
         return pa.RecordBatchReader.from_batches(wanted, batches_of(self._place, paths, wanted))
 
     def dataset(self, request: ReadRequest, *, with_partition: bool = False) -> ds.Dataset | None:
-        """The files of a folder as a dataset; None in a store, for a history, and if partitions differ in how they write a column."""
+        """The files of a folder, as they are now, as a dataset; None in a store, for a history, and if partitions differ in how they write a column."""
         from io_managers.moments import is_history  # noqa: PLC0415 - see the module's first lines
-        from io_managers.parquet_scans import dataset_of  # noqa: PLC0415 - same
+        from io_managers.parquet_scans import KeptFiles, dataset_of  # noqa: PLC0415 - same
         from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
 
         if is_history(request.target) or not isinstance(self._place, FolderPlace):
             return None
-        paths, schemas, whole = self._found(request)
+        kept = KeptFiles()
+        paths, schemas, whole = self._found(request, kept.keep)
         wanted = wanted_schema(request, whole)
-        return dataset_of(request, paths, schemas, wanted, with_partition=with_partition)
+        return dataset_of(request, kept, paths, schemas, wanted, with_partition=with_partition)
 
-    def _found(self, request: ReadRequest) -> tuple[list[str], list[pa.Schema], pa.Schema]:
-        """The files of the asked partitions, what each holds, and the columns of all of them."""
+    def _found(
+        self, request: ReadRequest, keep: Keep | None = None
+    ) -> tuple[list[str], list[pa.Schema], pa.Schema]:
+        """The files of the asked partitions, what each holds, and the columns of all of them; each was open once, and may be kept."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         from io_managers.parquet_rows import schema_of  # noqa: PLC0415 - see the module's first lines
@@ -121,7 +125,7 @@ class ParquetIOManager:
 
         paths = [partition_file(self.root, request.target, one) for one in request.slices]
         schemas = [
-            schema_of(self._place, path, request.target, one)
+            schema_of(self._place, path, request.target, one, keep)
             for path, one in zip(paths, request.slices, strict=True)
         ]
         whole = pa.schema([])
