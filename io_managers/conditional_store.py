@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ from io_managers.object_store import Entry, StoreChangedError, StoreUnreachableE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from obstore import GetOptions, ObjectMeta, UpdateVersion
     from obstore.store import ObjectStore
 
 SCHEMES: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "az": "azure"}
@@ -57,17 +58,32 @@ class ConditionalStore:
         return (type(self), (self._root, self._options))
 
     def tail(self, key: str, count: int) -> Tail | None:
-        """One GET of a range that ends with the object."""
-        try:
-            with self._doing("read", key) as client:
-                found = client.get(self._prefix + key, options={"range": {"suffix": count}})
-                content = bytes(found.bytes())
-        except FileNotFoundError:
-            return None
-        start, end = found.range
-        if len(content) != end - start:
-            raise self._short(key, len(content), end - start)
-        return Tail(content, found.meta["size"], found.meta["e_tag"] or "")
+        """One GET of a range that ends with the object; Azure has no such range, so there it takes a HEAD as well."""
+        while True:
+            try:
+                with self._doing("read", key) as client:
+                    found = client.get(
+                        self._prefix + key, options=self._end_of(client, key, count)
+                    )
+                    content = bytes(found.bytes())
+            except FileNotFoundError:
+                return None
+            except StoreChangedError:
+                continue  # replaced since the HEAD
+            start, end = found.range
+            if len(content) != end - start:
+                raise self._short(key, len(content), end - start)
+            return Tail(content, found.meta["size"], _version(found.meta))
+
+    def _end_of(self, client: ObjectStore, key: str, count: int) -> GetOptions:
+        """Which bytes are the last `count`, in a way that the store understands."""
+        if self._extra != "azure":
+            return {"range": {"suffix": count}}
+        there = client.head(self._prefix + key)
+        size = there["size"]
+        if not size:  # it has no range
+            return {"if_match": there["e_tag"]}
+        return {"range": (max(0, size - count), size), "if_match": there["e_tag"]}
 
     def piece(self, key: str, start: int, end: int, version: str) -> bytes:
         """One GET of a range, conditional by `If-Match`."""
@@ -75,7 +91,7 @@ class ConditionalStore:
             with self._doing("read", key) as client:
                 found = client.get(
                     self._prefix + key,
-                    options={"range": (start, end), "if_match": version},
+                    options={"range": (start, end), "if_match": _condition(version)["e_tag"]},
                 )
                 return bytes(found.bytes())
         except FileNotFoundError as error:
@@ -98,7 +114,7 @@ class ConditionalStore:
                 client.put(
                     self._prefix + key,
                     content,
-                    mode="create" if expected is None else {"e_tag": expected},
+                    mode="create" if expected is None else _condition(expected),
                 )
         except FileNotFoundError as error:
             raise StoreChangedError(key) from error  # it was removed: `If-Match` answers so
@@ -111,10 +127,19 @@ class ConditionalStore:
                     yield Entry(one["path"][len(self._prefix) :], one["size"], one["e_tag"] or "")
 
     def delete(self, keys: Sequence[str]) -> None:
-        """A request per thousand objects, where the store has such requests."""
-        if keys:
-            with self._doing("removed", keys[0]) as client:
-                client.delete([self._prefix + key for key in keys])
+        """A request per thousand objects, where the store has such requests. Where it names one that is gone, all are asked for by themselves."""
+        if not keys:
+            return
+        try:
+            self._delete(keys)
+        except FileNotFoundError:
+            for key in keys:
+                with suppress(FileNotFoundError):
+                    self._delete([key])
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        with self._doing("removed", keys[0]) as client:
+            client.delete([self._prefix + key for key in keys])
 
     def _opened(self) -> ObjectStore:
         # A client that crossed a fork has threads that are not there any more.
@@ -224,6 +249,21 @@ def _is_for_a_profile(config: Mapping[str, Any]) -> bool:
     if given & config.keys() or "AWS_ACCESS_KEY_ID" in os.environ:
         return False
     return "AWS_PROFILE" in os.environ
+
+
+def _version(meta: ObjectMeta) -> str:
+    """Google compares generations when it replaces and ETags when it reads; the others know ETags only."""
+    return f"{meta['e_tag'] or ''} {meta['version'] or ''}".rstrip()
+
+
+def _condition(version: str) -> UpdateVersion:
+    """What a client is told of a version.
+
+    >>> _condition('"0f1e" 1738324800')
+    {'e_tag': '"0f1e"', 'version': '1738324800'}
+    """
+    e_tag, _, generation = version.partition(" ")
+    return {"e_tag": e_tag, "version": generation} if generation else {"e_tag": e_tag}
 
 
 def _without_reply(text: str) -> str:
