@@ -117,7 +117,7 @@ def _failure(one: Done, answer: PublishFailed, *, unknown: bool) -> AttemptFaile
         step_id=one.attempt.step_id,
         epoch=one.attempt.epoch,
         message=f"{answer.message} ({answer.hint})" if answer.hint else answer.message,
-        traceback="",
+        traceback=answer.frames,
         final=True,
         checks=one.produced.checks,
         code=answer.code,
