@@ -14,8 +14,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from assets_core.model.errors import IOManagerError
+from assets_core.model.errors import DefinitionError, IOManagerError
 from io_managers.object_store import Entry, StoreChangedError, StoreUnreachableError, Tail
+from io_managers.url_secrets import shown_text
+from partitions.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +34,17 @@ _CREDENTIALS: Final = {
     "azure": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 _CLIENT_OPTIONS: Final = frozenset({"timeout", "connect_timeout", "proxy_url"})
+_DURATIONS: Final = frozenset({"timeout", "connect_timeout"})
 _RETRIES: Final = "max_retries"
+_OF_CLIENT: Final = frozenset({"client_options", "retry_config", "config", "prefix"})
+"""Arguments of the client that are made here."""
+_OPTIONS: Final = {
+    "s3": ("access_key_id", "secret_access_key", "session_token", "region", "endpoint", "skip_signature"),
+    "gcs": ("service_account", "service_account_key", "application_credentials", "bearer_token", "base_url", "skip_signature"),
+    "azure": ("account_name", "account_key", "sas_key", "token", "client_id", "client_secret", "tenant_id", "endpoint", "skip_signature"),
+}  # fmt: skip
+"""What is suggested for a name that the client doesn't know; it knows more."""
+_UNKNOWN = re.compile(r"Configuration key: '(.*)' is not valid")
 _MOST_BYTES: Final = 5 * 2**30
 _STATUS = re.compile(r"status code: (\d{3}) ?([^:\n]*)")
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
@@ -46,6 +58,7 @@ class ConditionalStore:
     def __init__(self, root: str, options: Mapping[str, Any]) -> None:
         self._root = root
         self._options = dict(options)
+        _check_options(root, self._options)
         scheme, _, rest = root.partition("://")
         self._extra = SCHEMES[scheme]
         self._bucket, _, prefix = rest.partition("/")
@@ -151,9 +164,25 @@ class ConditionalStore:
                     f"{self._root} needs the package obstore",
                     hint=f"pip install 'partita[{self._extra}]'",
                 ) from error
-            self._client = from_url(self._url, **self._settings())
+            try:
+                self._client = from_url(self._url, **self._settings())
+            except Exception as error:
+                if isinstance(error, IOManagerError):
+                    raise
+                raise self._unusable(str(error)) from None  # its text may repeat a secret
             self._process = os.getpid()
         return self._client
+
+    def _unusable(self, text: str) -> IOManagerError:
+        """What a client says of its options, without what is secret in them."""
+        told = shown_text(text.strip().split("\n", 1)[0], self._root, self._options)
+        hint = "correct storage_options, or the environment variables that say the same"
+        if (unknown := _UNKNOWN.match(told)) is not None:
+            told = f"there is no storage option {unknown[1]!r}"
+            known = [*_OPTIONS[self._extra], *_CLIENT_OPTIONS, _RETRIES]
+            near = nearest(unknown[1].lower(), known)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"some are {', '.join(known)}"
+        return IOManagerError(f"{self._root} can't be opened: {told}", hint=hint)
 
     def _settings(self) -> dict[str, Any]:
         """What the client is made with. What is in the environment under its usual names, it finds by itself."""
@@ -242,6 +271,27 @@ class ConditionalStore:
             f"{self._root}/{key} can't be read: {count} bytes came instead of {whole}",
             hint="try again",
         )
+
+
+def _check_options(root: str, options: Mapping[str, Any]) -> None:
+    """Raise DefinitionError for a value that no option of its name takes. Values are not shown: they may be secret."""
+    for name, value in options.items():
+        where = f"ParquetIOManager({root!r}, storage_options=…): {name!r}"
+        if name == _RETRIES:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise DefinitionError(f"{where} is no count", hint=f"write {{'{_RETRIES}': 4}}")
+        elif name in _OF_CLIENT:
+            raise DefinitionError(
+                f"{where} is not understood",
+                hint=f"write what is in it beside the others: {', '.join(sorted(_CLIENT_OPTIONS))} and {_RETRIES} are understood",
+            )
+        elif name in _DURATIONS:
+            if not isinstance(value, (str, timedelta)):
+                raise DefinitionError(
+                    f"{where} is {type(value).__name__}, not a duration", hint="write '15m'"
+                )
+        elif not (isinstance(value, (str, bool)) or callable(value)):
+            raise DefinitionError(f"{where} is {type(value).__name__}, not text, True or False")
 
 
 def _is_for_a_profile(config: Mapping[str, Any]) -> bool:

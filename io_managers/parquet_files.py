@@ -14,7 +14,7 @@ from assets_core.model.io_manager import Published, PublishFailed, Staged
 from assets_core.model.specs import Merge, MergeScope
 from io_managers.parquet_layout import asset_folder, partition_file
 from io_managers.parquet_local import FolderPlace
-from io_managers.parquet_notes import NOTES, Note, read_note, token_mark, write_note
+from io_managers.parquet_notes import Note, read_note, token_mark, write_note
 from io_managers.parquet_roots import place_of
 from io_managers.refusals import append_needs_partitions, first_line, reading_from, stream_from
 from io_managers.workbench import Workbench
@@ -255,16 +255,12 @@ class ParquetIOManager:
         return [(one.receipt.partition_id, one.token) for one in footers if one is not None]
 
     def leftovers(self) -> list[Leftover]:
-        """What is in `<root>/.partita/`, but the notes of what was compared."""
-        from io_managers.leftovers import leftovers_in  # noqa: PLC0415 - only `state gc` asks
-
-        return leftovers_in(self._stage, frozenset({NOTES}))
+        """What is in `<root>/.partita/`, but the notes of what was compared; for a store also what is in this machine's spool."""
+        return self._place.leftovers()
 
     def remove_leftover(self, leftover: Leftover) -> None:
         """Remove it."""
-        from io_managers.leftovers import remove  # noqa: PLC0415 - only `state gc` asks
-
-        remove(leftover)
+        self._place.remove_leftover(leftover)
 
     def _history(self, request: ReadRequest) -> pa.RecordBatchReader:
         """The history up to the last of the asked partitions: a fold over the files of all before it."""

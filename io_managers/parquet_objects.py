@@ -17,15 +17,17 @@ import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
+from assets_core.model.io_manager import Leftover
 from io_managers.object_store import StoreChangedError, StoreUnreachableError
-from io_managers.parquet_layout import FILE, asset_folder, footer_in
-from io_managers.parquet_notes import forget_note, token_mark
+from io_managers.parquet_layout import FILE, STAGE, asset_folder, footer_in
+from io_managers.parquet_notes import NOTES, forget_note, token_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,6 +146,26 @@ class ObjectPlace:
         forget_note(self.stage, asset)
         self._store.delete([one.key for one in entries])
 
+    def leftovers(self) -> list[Leftover]:
+        """What is in the spool, but the notes; and what was uploaded to the store and never moved to its place."""
+        from io_managers.leftovers import leftovers_in  # noqa: PLC0415 - only `state gc` asks
+
+        found = leftovers_in(self.stage, frozenset({NOTES}))
+        for one in self._store.entries(f"{STAGE}/"):
+            name = one.key.rpartition("/")[2]
+            path = f"{self.root}/{one.key}"
+            found.append(Leftover(path, name, one.size, _uploaded_at(name)))
+        return found
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove it, wherever it is."""
+        from io_managers.leftovers import remove  # noqa: PLC0415 - only `state gc` asks
+
+        if leftover.path.startswith(f"{self.root}/{STAGE}/"):
+            self._store.delete([self._key(leftover.path)])
+        else:
+            remove(leftover)
+
     def _found(self, path: str) -> tuple[Footer, str] | None:
         """The footer of an object, and the version it is of."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
@@ -218,6 +240,12 @@ def _at_once(ask: Callable[[str], _T], ones: Sequence[str]) -> list[_T]:
         return [ask(one) for one in ones]
     with ThreadPoolExecutor(min(_AT_ONCE, len(ones))) as pool:
         return list(pool.map(ask, ones))
+
+
+def _uploaded_at(name: str) -> datetime:
+    """The moment in the name of an upload; long ago if it has none."""
+    seconds, dash, _ = name.partition("-")
+    return datetime.fromtimestamp(int(seconds) if dash and seconds.isdecimal() else 0, UTC)
 
 
 def _is_file(key: str) -> bool:

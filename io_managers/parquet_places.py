@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from assets_core.model.io_manager import Leftover
     from io_managers.parquet_layout import Footer
 
     Ready = Callable[[Footer | None], str | None]
@@ -62,4 +63,12 @@ class Place(Protocol):
 
     def remove(self, asset: str) -> None:
         """Remove all files of an asset, each of them whole. Raises IOManagerError if one is not the asset's; then all stay."""
+        ...
+
+    def leftovers(self) -> list[Leftover]:
+        """What waits in the stage, and what killed writers left in the place itself."""
+        ...
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove one of them; fine if it is gone."""
         ...
