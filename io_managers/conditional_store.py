@@ -49,6 +49,7 @@ _MOST_BYTES: Final = 5 * 2**30
 _STATUS = re.compile(r"status code: (\d{3}) ?([^:\n]*)")
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _TOLD = re.compile(r"<Message>([^<]+)</Message>")
+_NO_RANGE = re.compile(r"non-partial response|: 416 ")
 _AGAIN: Final = frozenset({"408", "429", "500", "502", "503", "504"})
 
 
@@ -83,10 +84,21 @@ class ConditionalStore:
                 return None
             except StoreChangedError:
                 continue  # replaced since the HEAD
+            except IOManagerError as error:
+                # An object of no bytes has no last ones: stores say so in different ways.
+                if _NO_RANGE.search(error.message) and (empty := self._empty(key)) is not None:
+                    return empty
+                raise
             start, end = found.range
             if len(content) != end - start:
                 raise self._short(key, len(content), end - start)
             return Tail(content, found.meta["size"], _version(found.meta))
+
+    def _empty(self, key: str) -> Tail | None:
+        """An object that is there and has no bytes."""
+        with self._doing("read", key) as client:
+            found = client.head(self._prefix + key)
+        return None if found["size"] else Tail(b"", 0, _version(found))
 
     def _end_of(self, client: ObjectStore, key: str, count: int) -> GetOptions:
         """Which bytes are the last `count`, in a way that the store understands."""
