@@ -7,6 +7,7 @@ place, or asked what is lost while nothing happened, loads none of it.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from assets_core.model.errors import IOManagerError, PartitaError
@@ -61,8 +62,14 @@ class ParquetIOManager:
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._place = place_of(root, storage_options)
-        self._stage = self._place.stage
-        self._bench = Workbench(self._stage)
+
+    @property
+    def _stage(self) -> str:
+        return self._place.stage
+
+    @cached_property
+    def _bench(self) -> Workbench:
+        return Workbench(self._stage)
 
     @property
     def root(self) -> str:

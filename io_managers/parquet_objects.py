@@ -14,9 +14,11 @@ version is still there. Small objects come in one piece, big ones as the column 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -55,13 +57,33 @@ class ObjectPlace:
 
     def __init__(self, root: str, store: ObjectStore) -> None:
         self.root = root
-        self.stage = _spool_folder(root)
+        self._spool = _spool_folder(root)
         self._store = store
 
-    def prepare(self) -> None:
-        """Make the spool, for this user alone. Whether the bucket takes rows shows when they are put."""
+    @property
+    def stage(self) -> str:
+        """The spool, below a folder that is this user's alone: anybody may make one of that name first. Raises IOManagerError."""
+        parent = os.path.dirname(self._spool)  # noqa: PTH120 - text in, text out
+        with suppress(OSError):  # where rows are to be written, `prepare` says why it can't be
+            os.mkdir(parent, 0o700)  # noqa: PTH102 - the mode is the point
         try:
-            Path(self.stage).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = os.lstat(parent)
+        except OSError:
+            return self._spool
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            what = "belongs to another user" if found.st_uid != os.getuid() else "is no folder"
+            raise IOManagerError(
+                f"rows for {self.root} can't wait in {parent}: it {what}",
+                hint="set TMPDIR to a folder of your own, or remove what is there",
+            )
+        if found.st_mode & 0o077:
+            os.chmod(parent, 0o700)  # noqa: PTH101 - as above
+        return self._spool
+
+    def prepare(self) -> None:
+        """Make the spool. Whether the bucket takes rows shows when they are put."""
+        try:
+            Path(self.stage).mkdir(exist_ok=True)
         except OSError as error:
             raise IOManagerError(
                 f"{self.stage} can't be written: {error.strerror or error}",

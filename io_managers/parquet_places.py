@@ -28,7 +28,11 @@ class Place(Protocol):
     """
 
     root: str
-    stage: str
+
+    @property
+    def stage(self) -> str:
+        """That folder, which need not be there yet. Raises IOManagerError if it can't be trusted with rows."""
+        ...
 
     def prepare(self) -> None:
         """Make what is ours to make before rows are staged. Raises IOManagerError if the place can't be written."""

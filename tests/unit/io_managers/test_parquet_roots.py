@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import stat
+import tempfile
 from datetime import timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import fsspec
@@ -15,18 +18,17 @@ from fsspec.implementations.memory import MemoryFileSystem
 from assets_core.model.errors import DefinitionError, IOManagerError
 from assets_core.model.io_manager import ReadRequest
 from io_managers import ParquetIOManager
-from tests.conformance.io_manager_suite import Steps, days, target
+from tests.conformance.io_manager_suite import Steps, days, recorded, target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 (DAY,) = days("2025-01-31")
 PASSWORD = "p4ss:w@rd"  # noqa: S105 - no real one
 
 
 @pytest.fixture(autouse=True)
-def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
@@ -247,3 +249,50 @@ def test_uploads_that_were_never_moved_are_leftovers(plain: ParquetIOManager) ->
     assert (found.bytes, found.changed_at.isoformat()) == (4, "2025-01-31T12:00:00+00:00")
     plain.remove_leftover(found)
     assert plain.leftovers() == []
+
+
+def spool() -> Path:
+    return Path(tempfile.gettempdir(), f"partita-{os.getuid()}")
+
+
+def owned_by_another(lstat: Callable[[str], os.stat_result]) -> Callable[[str], os.stat_result]:
+    """What `lstat` would say of a folder of somebody else: only root can make one."""
+
+    def told(path: str) -> os.stat_result:
+        found = list(lstat(path))
+        found[stat.ST_UID] += 1
+        return os.stat_result(found)
+
+    return told
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "other"])
+def test_rows_never_wait_where_another_user_can_read_or_change_them(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs").mkdir()
+    if kind == "other":
+        spool().mkdir()
+        monkeypatch.setattr(os, "lstat", owned_by_another(os.lstat))
+    elif kind == "link":
+        spool().symlink_to(tmp_path / "theirs")
+    else:
+        spool().touch()
+    manager = ParquetIOManager("memory://spooled")
+    steps = Steps(manager)
+    told = "belongs to another user" if kind == "other" else "is no folder"
+    for ask in (
+        lambda: steps.stage(target(), (DAY,), pa.table({"n": [1]})),
+        lambda: manager.lost(target(), recorded((DAY,), {DAY.id: "token"})),
+        manager.leftovers,
+    ):
+        with pytest.raises(IOManagerError, match=f"can't wait in {spool()}: it {told}"):
+            ask()
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+def test_the_folder_where_rows_wait_is_closed_to_others() -> None:
+    spool().mkdir(mode=0o755)
+    manager = ParquetIOManager("memory://spooled")
+    Steps(manager).stage(target(), (DAY,), pa.table({"n": [1]}))
+    assert stat.S_IMODE(spool().stat().st_mode) == 0o700
