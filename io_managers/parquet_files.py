@@ -7,6 +7,7 @@ place, or asked what is lost while nothing happened, loads none of it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,21 @@ class ParquetIOManager:
         whole = pa.schema([])
         for path, schema in zip(paths, schemas, strict=True):
             whole = _joined(whole, schema, path, request.target)
+        if paths and not whole.names and request.target.partitioned:
+            whole = self._columns_of_others(request.target)
         return paths, schemas, readable_schema(request.target, whole)
+
+    def _columns_of_others(self, target: Target) -> pa.Schema:
+        """What a reader of partitions without columns gets: those of the last partition that has some. Rare, so it may walk."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        from io_managers.parquet_rows import schema_at  # noqa: PLC0415 - see the module's first lines
+
+        for path in reversed(self._place.files(target.asset)):
+            with suppress(FileNotFoundError):  # removed at this moment
+                if (schema := schema_at(self._place, path)).names:
+                    return schema
+        return pa.schema([])
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in and write each partition's file to the stage. Raises DataError, IOManagerError."""

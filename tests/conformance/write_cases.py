@@ -143,6 +143,21 @@ REPLACE = (
         table(id=[2]),
     ),
     Case(
+        "the only day, cleared without columns, keeps its columns",
+        Replace(),
+        (day(1, id=[1], v=["a"]),),
+        day(1),
+        table(id=ints(), v=pa.array([], pa.string())),
+    ),
+    Case(
+        "a day without columns has those of the other days",
+        Replace(),
+        (day(1, id=[1]), day(2, id=[2])),
+        day(3),
+        table(id=ints()),
+        read=(3,),
+    ),
+    Case(
         "without partitions the whole table is swapped, columns and types included",
         Replace(),
         (whole(id=[1], old=["x"]),),

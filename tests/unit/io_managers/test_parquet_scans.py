@@ -186,3 +186,14 @@ def test_files_of_a_scan_are_closed_with_it(manager: ParquetIOManager) -> None:
     del scan
     gc.collect()
     assert [one for one in open_files() if manager.root in one] == []
+
+
+def test_a_scan_of_a_day_without_columns_has_those_of_the_others(
+    manager: ParquetIOManager,
+) -> None:
+    empty = days("2025-02-01", 1)
+    Steps(manager).write(target(), empty, pa.table({}))
+    scan = manager.dataset(ReadRequest(target(), empty))
+    assert scan is not None
+    assert scan.to_table().schema == pa.schema({"a": pa.int64(), "b": pa.string()})
+    assert duckdb.connect().from_arrow(scan).fetchall() == []
