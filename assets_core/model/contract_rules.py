@@ -15,11 +15,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 from assets_core.model.errors import DefinitionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from assets_core.model.specs import HasKey
 
 Value = str | int | float | bool | Decimal | date | datetime
@@ -387,7 +390,8 @@ class RowRule:
 
     def text(self) -> str:
         """All that it says, on one line."""
-        return f"{self.name}: {' '.join(self.sql.split())}"
+        lines = (line.strip() for line in self.sql.strip().splitlines())
+        return f"{self.name}: {' ⏎ '.join(lines)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,9 +439,41 @@ class FrameSchema:
         return f"schema({found})" if isinstance(found, str) else "schema"
 
     def text(self) -> str:
-        """All that it says, on one line."""
-        told = self.name if isinstance(self.schema, type) else repr(self.schema)
-        return " ".join(told.split())
+        """All that it says, on one line. What functions of a user's do is not said: those are in `functions`."""
+        if isinstance(self.schema, type):
+            return self.name
+        told = [repr(self.schema)]
+        for part in self._parts():
+            # The schema as a whole says its own settings.
+            settings = {} if part is self.schema else getattr(part, "properties", {})
+            told.append(repr({name: settings[name] for name in settings if name != "checks"}))
+            told += [
+                f"{check!r} {getattr(check, 'statistics', None)!r}"
+                for check in getattr(part, "checks", ())
+            ]
+        return " ".join(" ".join(told).split())
+
+    @property
+    def functions(self) -> tuple[Callable[..., object], ...]:
+        """The functions of a user's own that checks of a schema call; those of a model are in its class."""
+        if isinstance(self.schema, type):
+            return ()
+        called = (
+            getattr(check, "_check_fn", None)
+            for part in self._parts()
+            for check in getattr(part, "checks", ())
+        )
+        return tuple(
+            one
+            for one in called
+            if isinstance(one, FunctionType) and not one.__module__.startswith("pandera")
+        )
+
+    def _parts(self) -> list[object]:
+        """The schema and those of its columns and index."""
+        columns = getattr(self.schema, "columns", {}).values()
+        index = getattr(self.schema, "index", None)
+        return [self.schema, *columns, *([] if index is None else [index])]
 
 
 RowLevel = (

@@ -155,6 +155,27 @@ def version(contract: object) -> str:
     return code_fingerprint(orders(contract)).version
 
 
+def frame(check: pandera.Check, **options: Any) -> pandera.DataFrameSchema:
+    return pandera.DataFrameSchema({"id": pandera.Column(int, check, **options)})
+
+
+@pytest.mark.parametrize("where", ["schema", "model"])
+def test_a_schema_that_drops_rows_itself_is_refused(where: str) -> None:
+    class Orders(pandera.DataFrameModel):
+        id: int
+
+        class Config:
+            drop_invalid_rows = True
+
+    given = (
+        Orders
+        if where == "model"
+        else pandera.DataFrameSchema({"id": pandera.Column(int)}, drop_invalid_rows=True)
+    )
+    with pytest.raises(DefinitionError, match="drop_invalid_rows"):
+        Contract(given)
+
+
 def test_only_a_contract_that_moves_rows_is_part_of_the_code_version() -> None:
     plain = version(None)
     for policy in ("fail", "warn"):
@@ -171,11 +192,21 @@ def test_only_a_contract_that_moves_rows_is_part_of_the_code_version() -> None:
         quarantine(Matches("id", "a")),
         quarantine(RowRule("r", "id > 0")),
         quarantine(RowRule("r", "id > 1")),
+        quarantine(RowRule("r", "word = 'a b'")),
+        quarantine(RowRule("r", "word = 'a  b'")),
+        quarantine(RowRule("r", "id > 0 -- note\n and id < 9")),
+        quarantine(RowRule("r", "id > 0 -- note and id < 9")),
+        quarantine(frame(pandera.Check.ge(1))),
+        quarantine(frame(pandera.Check.ge(2))),
+        quarantine(frame(pandera.Check(lambda one: one > 1))),
+        quarantine(frame(pandera.Check(lambda one: one > 2))),
+        quarantine(frame(pandera.Check.ge(1), nullable=True)),
         quarantine(Strict),
         quarantine(Loose),
     ]
     assert len({plain, *versions}) == len(versions) + 1
     assert quarantine(InRange("id", min=1)) == versions[2]
+    assert quarantine(frame(pandera.Check.ge(1))) == versions[11]
     parts = code_fingerprint(orders(Contract(NotNull("id"), on_violation="quarantine"))).parts
     assert "contract(on_violation=quarantine): not_null(id)" in {one.source for one in parts}
 
