@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets_core.authoring.graph import hint_for
+from assets_core.authoring.sql_expressions import sql_problems
 from assets_core.model.contract_rules import ForeignKey
 from assets_core.model.contracts import REJECTED_SUFFIX
 from assets_core.model.errors import DefinitionError
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 def contract_problems(
     asset: Asset, upstream: Collection[str], known: Collection[str], checks: Collection[str]
 ) -> Iterator[DefinitionError]:
-    """Everything that is wrong with the contract of `asset`, which reads or follows the assets of `upstream`, in a project of `known`.
+    """Everything that is wrong with the contract and the SQL of `asset`, which reads or follows the assets of `upstream`, in a project of `known`.
 
     `checks` are the names of its other checks: outcomes are recorded by name.
     """
+    yield from sql_problems(asset)
     contract = asset.contract
     if contract is None:
         return

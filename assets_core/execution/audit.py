@@ -124,11 +124,14 @@ class Auditor:
             if one.asset != asset or not one.slices:
                 continue
             try:
-                yield one.own, manager.read(ReadRequest(target, one.slices, columns))
+                found = manager.read(ReadRequest(target, one.slices, columns))
             except IOManagerError:
                 # An output without rows may have no columns either: then there are no keys.
                 if manager.read(ReadRequest(target, one.slices)).schema.names:
                     raise
+            else:
+                if found.schema.names:
+                    yield one.own, found
 
 
 def as_returned(target: Target) -> Target:
