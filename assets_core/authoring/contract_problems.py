@@ -11,9 +11,17 @@ from assets_core.model.contracts import REJECTED_SUFFIX
 from assets_core.model.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-    from assets_core.authoring.decorators import Asset
+    from assets_core.authoring.decorators import Asset, AssetCheck
+
+
+def check_names(asset: Asset, checks: Iterable[AssetCheck]) -> frozenset[str]:
+    """The names under which outcomes about an asset are recorded: of the rules of its contract, and of its checks among these."""
+    rules = () if asset.contract is None else asset.contract.rules
+    return frozenset(
+        [*(rule.name for rule in rules), *(one.name for one in checks if one.asset == asset.key)]
+    )
 
 
 def contract_problems(

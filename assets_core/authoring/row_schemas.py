@@ -63,6 +63,17 @@ def as_table_schema(key: str, given: object) -> TableSchema | None:
     return TableSchema(columns, plain.serialize().to_pybytes())
 
 
+def with_text(schema: TableSchema, name: str) -> TableSchema:
+    """The same columns, and after them one of text that may be null; a column of that name stays what it is."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    if name in {one.name for one in schema.columns}:
+        return schema
+    arrow = pa.ipc.read_schema(pa.py_buffer(schema.arrow)).append(pa.field(name, pa.string()))
+    columns = (*schema.columns, Column(name, str(pa.string())))
+    return TableSchema(columns, arrow.serialize().to_pybytes())
+
+
 def as_schema_policy(key: str, given: object, schema: object) -> SchemaPolicy:
     """The policy of asset `key`; for None the default, which depends on whether there is a schema.
 

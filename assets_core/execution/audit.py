@@ -150,7 +150,7 @@ def _restaged(
         good = manager.stage(request, manager.read_staged(held))
     finally:
         manager.discard(held)
-    return replace(good, dropped=staged.dropped)
+    return replace(good, dropped=staged.dropped, dropped_columns=staged.dropped_columns)
 
 
 def _good(rows: JudgedRows, offenders: Sequence[Offender]) -> pa.RecordBatchReader:

@@ -370,6 +370,7 @@ class AssetSpec:
     code_version: str
     deps_version: str
     defined_in: str = field(default="", compare=False)
+    checks: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 def _columns(mode: str, option: str, names: Sequence[str]) -> tuple[str, ...]:

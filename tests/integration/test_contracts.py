@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandera.pandas as pandera
 import pyarrow as pa
@@ -161,6 +161,29 @@ def test_rows_are_quarantined_per_partition_and_replaced_with_the_data(
     assert [one["day"].day for one in rejected(project, "orders")] == [5]
     assert len(project.column("orders", "amount")) == 13
     assert leftovers(project) == []
+
+
+@pytest.mark.parametrize("policy", ["freeze", "discard", "widen", "add_nullable"])
+def test_rows_of_declared_columns_are_quarantined_with_their_reason(
+    manager: IOManager, policy: Literal["freeze", "discard", "widen", "add_nullable"]
+) -> None:
+    more = {} if policy == "freeze" else {"more": ["x", "y"]}
+
+    @asset(
+        schema=pa.schema([pa.field("id", pa.int64(), nullable=False), ("amount", pa.int64())]),
+        schema_policy=policy,
+        contract=Contract([InRange("amount", min=0)], on_violation="quarantine"),
+    )
+    def orders() -> pa.Table:
+        return pa.table({"id": [1, 2], "amount": [5, -1], **more})
+
+    project = bench(manager, orders)
+    assert project.run().status is RunStatus.SUCCEEDED
+    assert project.column("orders", "id") == [1]
+    kept = {"more": "y"} if policy in {"widen", "add_nullable"} else {}
+    assert rejected(project, "orders") == [
+        {"id": 2, "amount": -1, **kept, "_reason": "in_range(amount)"}
+    ]
 
 
 def test_a_rule_about_the_whole_partition_can_not_be_quarantined(manager: IOManager) -> None:
