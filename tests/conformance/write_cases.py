@@ -158,6 +158,20 @@ REPLACE = (
         read=(3,),
     ),
     Case(
+        "a column to sort by must be there",
+        Replace(sort_by=["day"]),
+        (day(1, id=[1]),),
+        day(1, id=[2]),
+        "orders: Replace(sort_by=…) names column 'day', and the returned rows have 'id'",
+    ),
+    Case(
+        "sorting by a column is no other content",
+        Replace(sort_by=["id"]),
+        (day(1, id=[1]),),
+        day(1, id=[3, None, 2]),
+        table(id=[2, 3, None]),
+    ),
+    Case(
         "without partitions the whole table is swapped, columns and types included",
         Replace(),
         (whole(id=[1], old=["x"]),),
