@@ -36,6 +36,7 @@ from io_managers.partition_columns import (
 )
 from io_managers.paths import path_segment
 from io_managers.row_keys import check_columns, never_null, rows_to_keep
+from io_managers.row_order import sorted_batches
 from io_managers.row_shape import row_shape
 from io_managers.slicing import by_slot
 from io_managers.workbench import BATCH_ROWS, SPILL_BYTES, Workbench
@@ -147,6 +148,9 @@ def take_in(
         kept_rows = rows_to_keep(bench, request.target, table)
         if kept_rows is not None:
             table = spool.filtered(table, kept_rows)
+        in_order = sorted_batches(bench, request.target, table)
+        if in_order is not None:
+            table = spool.rewritten("sorted", in_order)
         facts = slice_facts(bench, table, len(request.slices))
         spool.keep = True
     return StagedRows(
@@ -333,13 +337,23 @@ class _Spool:
         """The kept rows of what was spooled, where that was."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
+        def kept() -> Iterator[pa.RecordBatch]:
+            done = 0
+            for batch in table.to_batches():
+                yield batch.filter(pa.array(keep[done : done + batch.num_rows]))
+                done += batch.num_rows
+
+        return self.rewritten("kept", kept())
+
+    def rewritten(self, name: str, batches: Iterator[pa.RecordBatch]) -> pa.Table:
+        """These rows instead of those that were spooled, where those were."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
         if self.path is None:
-            return table.filter(pa.array(keep))
-        self._open("kept")
-        done = 0
-        for batch in table.to_batches():
-            self._write(batch.filter(pa.array(keep[done : done + batch.num_rows])))
-            done += batch.num_rows
+            return pa.Table.from_batches(batches, schema=self._schema)
+        self._open(name)
+        for batch in batches:
+            self._write(batch)
         return self.close()
 
     def _open(self, name: str) -> None:

@@ -49,33 +49,47 @@ class Replace:
     """Afterwards the rows of exactly the step's partitions are exactly the returned rows; zero rows clear them.
 
     `out_of_range` says what happens, with `partition_by`, to a row outside the step's partitions: an error, or dropped and counted.
+    `sort_by` names columns in whose order the rows of a partition are stored (ascending, nulls last), so that readers skip more of them.
 
     >>> Replace(out_of_range="drop").text()
     'replace(out_of_range=drop)'
+    >>> Replace(sort_by=["customer"]).text()
+    "replace(out_of_range=error, sort_by=['customer'])"
     """
 
     out_of_range: OutOfRange | Literal["error", "drop"] = OutOfRange.ERROR
+    sort_by: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "out_of_range", _choice(OutOfRange, self.out_of_range, "out_of_range")
-        )
+    def __init__(
+        self,
+        out_of_range: OutOfRange | Literal["error", "drop"] = OutOfRange.ERROR,
+        sort_by: Sequence[str] = (),
+    ) -> None:
+        object.__setattr__(self, "out_of_range", _choice(OutOfRange, out_of_range, "out_of_range"))
+        object.__setattr__(self, "sort_by", _sort_by("Replace", sort_by))
 
     def text(self) -> str:
         """Canonical text, part of the asset's code version."""
-        return f"replace(out_of_range={self.out_of_range})"
+        more = f", sort_by={list(self.sort_by)}" if self.sort_by else ""
+        return f"replace(out_of_range={self.out_of_range}{more})"
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
     """Adds the returned rows under the partition that loaded them; a re-run first removes what that same partition loaded.
 
-    Rows may lie anywhere in time, so a late delivery keeps its own place: exactly once per partition, not per attempt.
+    Rows may lie anywhere in time, so a late delivery keeps its own place: exactly once per partition, not per attempt. `sort_by` is
+    as with `Replace`, within each load.
     """
+
+    sort_by: tuple[str, ...] = ()
+
+    def __init__(self, sort_by: Sequence[str] = ()) -> None:
+        object.__setattr__(self, "sort_by", _sort_by("Append", sort_by))
 
     def text(self) -> str:
         """Canonical text, part of the asset's code version."""
-        return "append()"
+        return f"append(sort_by={list(self.sort_by)})" if self.sort_by else "append()"
 
 
 class MergeScope(StrEnum):
@@ -399,6 +413,10 @@ def _column(mode: str, option: str, name: str | None) -> str | None:
             hint="name columns as text",
         )
     return name
+
+
+def _sort_by(mode: str, names: Sequence[str]) -> tuple[str, ...]:
+    return _columns(mode, "sort_by", names) if names else ()
 
 
 def _choice(kind: type[_E], value: _E | str, name: str) -> _E:
