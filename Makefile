@@ -28,7 +28,9 @@ setup: $(VENV)/.installed-lint ## make .venv with the development tools
 demo: $(VENV)/.installed-examples ## run the flights example: a year of daily and hourly partitions of real data
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/flights/demo.sh
 
+# Hundreds of commands start processes of their own, and where byte code is not written each would compile what it imports.
 test: setup ## run every test
+	@$(BIN)/python -m compileall -q assets_core cli io_managers partitions
 	@$(PYTEST)
 
 test-fast: setup ## run the tests that take less than a few seconds each

@@ -16,6 +16,9 @@ A stranger (the `duckdb` shell, a notebook) holds DuckDB's lock but not ours. It
 
 A new database is made under another name and renamed when it is complete: a process killed while making it leaves no half file.
 
+What DuckDB itself can leave half-written when it is killed is put back by whoever opens the file next: see `duckdb_undo`. The copies that
+this takes are in the side file while somebody writes.
+
 The note: after a writer has closed the file, it writes inode, size and modification time into the side file, with the assets whose
 rows have been compared with a state since (`checked`), each with the basis of that state then. It takes the note away before it opens
 the file, and leaves out of it what it writes. As long as file and note agree, nobody else wrote, and as long as a state's basis is the
@@ -129,15 +132,18 @@ class DatabaseFile:
         """
         exists = self.exists()
         with self._locked(exclusive=True) as lock:
+            self._repair(lock)
             note = _read_note(lock)
             os.ftruncate(lock, 0)
             known = exists and note is not None and note.identity == self.identity()
             if not self.exists():
                 self._create()
                 known = False
-            with self._attached(read_only=False) as connection:
+            with self._open_to_write(lock) as connection:
                 yield connection
             failpoint("publish.duckdb.closed")
+            # A checkpoint that failed, on a full disk for instance, leaves what one that was killed does.
+            self._repair(lock)
             checked = dict(note.checked) if known and note is not None else {}
             for asset in assets:
                 checked.pop(asset, None)
@@ -150,8 +156,9 @@ class DatabaseFile:
         Results must be taken out of the connection before the block ends. Raises IOManagerError if it can't be opened.
         """
         self._require()
-        with self._locked(exclusive=False):
+        with self._locked(exclusive=False) as lock:
             self._require()
+            self._repair_for_reading(lock)
             with self._attached(read_only=True) as connection:
                 yield connection
 
@@ -174,6 +181,7 @@ class DatabaseFile:
         self._require()
         with self._locked(exclusive=False) as lock:
             self._require()
+            self._repair_for_reading(lock)
             before = self.identity()
 
             def confirm() -> None:
@@ -234,6 +242,48 @@ class DatabaseFile:
         except BlockingIOError:
             _log.info("waiting for another process of Partita to close %s", self.path)
             fcntl.flock(lock, kind)
+
+    @contextmanager
+    def _open_to_write(self, lock: int) -> Iterator[DuckDBPyConnection]:
+        """The file attached for writing. Copies are made before each of three checkpoints: of a killed writer's log, of a big commit, of detaching."""
+        if os.path.exists(f"{self.path}.wal"):  # noqa: PTH110 - once per publish
+            with self._attached(read_only=True) as connection:
+                self._save_undo(lock, connection)
+        with self._attached(read_only=False) as connection:
+            self._save_undo(lock, connection)
+            try:
+                yield connection
+            finally:
+                self._save_undo(lock, connection)
+
+    def _save_undo(self, lock: int, connection: DuckDBPyConnection) -> None:
+        from io_managers.duckdb_undo import save_undo  # noqa: PLC0415 - a no-op run needs none of it
+
+        try:
+            save_undo(lock, self.path, connection, self._name)
+        except OSError as error:
+            raise self._refused("written", error) from error
+
+    def _repair(self, lock: int) -> None:
+        """Undo what a checkpoint left that did not come to its end. Called with the exclusive lock."""
+        from io_managers.duckdb_undo import has_undo, put_back  # noqa: PLC0415 - a no-op run needs none of it
+
+        if not has_undo(lock):
+            return
+        try:
+            put_back(lock, self.path)
+            os.ftruncate(lock, 0)
+        except OSError as error:
+            raise self._refused("repaired", error) from error
+
+    def _repair_for_reading(self, lock: int) -> None:
+        """The same for one of many readers, which then holds the shared lock again."""
+        from io_managers.duckdb_undo import has_undo  # noqa: PLC0415 - a no-op run needs none of it
+
+        while lock >= 0 and has_undo(lock):
+            self._flock(lock, fcntl.LOCK_EX)
+            self._repair(lock)
+            self._flock(lock, fcntl.LOCK_SH)
 
     @contextmanager
     def _attached(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from assets_core.model.errors import IOManagerError
 from io_managers.paths import path_segment
-from io_managers.workbench import scratch_prefix
+from io_managers.workbench import scratch_prefix, sweep_scratch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,10 @@ def read_note(stage: str, asset: str) -> Note | None:
 
 
 def write_note(stage: str, asset: str, note: Note) -> None:
-    """Replace the note of an asset, atomically; nothing happens if that is not possible."""
+    """Replace the note of an asset, atomically; nothing happens if that is not possible.
+
+    What a process left that was killed right here, nobody else would look for: no run knows of it.
+    """
     head = json.dumps({"basis": note.basis, "count": len(note.files)}).encode()
     words = array("q", [*note.files, *note.files.values()])
     words.extend(note.tokens[id_] for id_ in note.files)
@@ -88,6 +91,7 @@ def write_note(stage: str, asset: str, note: Note) -> None:
     fresh = Path(stage, f"{scratch_prefix()}{get_ident()}")
     with suppress(OSError):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
+        sweep_scratch(stage)
         fresh.write_bytes(head + b"\n" + words.tobytes())
         fresh.replace(path)
 

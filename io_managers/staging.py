@@ -415,7 +415,7 @@ def _in_one_form(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     for field, column in zip(batch.schema, batch.columns, strict=True):
         kind = plain_type(field.type)
         try:
-            columns.append(column if kind == field.type else column.cast(kind))
+            columns.append(column if kind == field.type else _converted(column, kind))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
                 f"{asset}: column {field.name!r} is {field.type}, which can't be read as {kind}: {error}"
@@ -424,6 +424,26 @@ def _in_one_form(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     if not fields:
         return batch.replace_schema_metadata(None)
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The same values as another type of theirs."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    # pyarrow 26 casts lists by views to lists that are wrong, and runs not at all.
+    if _has_views(column.type):
+        return pa.array(column.to_pylist(), kind)
+    return column.cast(kind)
+
+
+def _has_views(kind: pa.DataType) -> bool:
+    """True if values of the type are lists by views, or runs, at any depth."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    is_ = pa.types
+    if is_.is_list_view(kind) or is_.is_large_list_view(kind) or is_.is_run_end_encoded(kind):
+        return True
+    return any(_has_views(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

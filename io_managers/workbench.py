@@ -104,8 +104,6 @@ def scratch_prefix() -> str:
 
 def sweep_scratch(folder: str) -> None:
     """Remove what dead processes left below `folder` for a while of their own."""
-    import shutil  # noqa: PLC0415 - loads every compression there is
-
     try:
         entries = list(Path(folder).iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -114,6 +112,8 @@ def sweep_scratch(folder: str) -> None:
         if not is_scratch_of_the_dead(entry.name):
             continue
         if entry.is_dir():
+            import shutil  # noqa: PLC0415 - loads every compression there is
+
             shutil.rmtree(entry, ignore_errors=True)
         else:
             with suppress(OSError):

@@ -128,13 +128,15 @@ class Merge:
         delete_when: str | None = None,
     ) -> None:
         object.__setattr__(self, "keys", _columns("Merge", "keys", keys))
-        object.__setattr__(self, "order_by", order_by)
+        object.__setattr__(self, "order_by", _column("Merge", "order_by", order_by))
         object.__setattr__(
             self, "on_duplicate", _choice(OnDuplicate, on_duplicate, "on_duplicate")
         )
         object.__setattr__(self, "scope", _choice(MergeScope, scope, "scope"))
         object.__setattr__(self, "delete_when", delete_when)
-        if delete_when is not None and (not isinstance(delete_when, str) or not delete_when):
+        if delete_when is not None and (
+            not isinstance(delete_when, str) or not delete_when.strip()
+        ):
             raise DefinitionError(
                 f"Merge(delete_when={delete_when!r}) is no condition in SQL",
                 hint='write delete_when="is_deleted" or the like',
@@ -194,7 +196,7 @@ class SCD2:
         object.__setattr__(self, "keys", _columns("SCD2", "keys", keys))
         tracked = None if track is None else _columns("SCD2", "track", track)
         object.__setattr__(self, "track", tracked)
-        object.__setattr__(self, "effective", effective)
+        object.__setattr__(self, "effective", _column("SCD2", "effective", effective))
         object.__setattr__(self, "on_absent", _choice(OnAbsent, on_absent, "on_absent"))
         if effective is not None and self.on_absent is OnAbsent.CLOSE:
             raise DefinitionError(
@@ -204,6 +206,11 @@ class SCD2:
         twice = [name for name in (*(tracked or ()), effective) if name in self.keys]
         if twice:
             raise DefinitionError(f"SCD2 names {twice[0]!r} as a key and as something else")
+        if effective is not None and effective in (tracked or ()):
+            raise DefinitionError(
+                f"SCD2 names {effective!r} as effective and in track: it says when a version begins, not whether",
+                hint=f"leave {effective!r} out of track",
+            )
 
     def text(self) -> str:
         """Canonical text, part of the asset's code version."""
@@ -377,6 +384,7 @@ class AssetSpec:
     code_version: str
     deps_version: str
     defined_in: str = field(default="", compare=False)
+    checks: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 def _columns(mode: str, option: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -390,9 +398,21 @@ def _columns(mode: str, option: str, names: Sequence[str]) -> tuple[str, ...]:
         raise DefinitionError(
             f"{mode} needs at least one {what}", hint=f'write {mode}(keys=["id"])'
         )
+    for name in found:
+        _column(mode, option, name)
     if len(set(found)) != len(found):
         raise DefinitionError(f"{mode}({option}={list(found)}) names a column twice")
     return found
+
+
+def _column(mode: str, option: str, name: str | None) -> str | None:
+    """The name, or None where there is none."""
+    if name is not None and (not isinstance(name, str) or not name):
+        raise DefinitionError(
+            f"{mode}({option}=…) has {name!r}, which is no name of a column",
+            hint="name columns as text",
+        )
+    return name
 
 
 def _sort_by(mode: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LOADED = (
-    "apsw", "duckdb", "psycopg", "pyarrow.compute", "pyarrow.parquet", "cli.commands.backfill", "cli.commands.materialize",
-    "cli.project.settings", "assets_core.state.postgres", "assets_core.state.sqlite", "io_managers.duckdb_writes",
-    "io_managers.parquet_writes",
+    "apsw", "duckdb", "opentelemetry.trace", "pandas", "psycopg", "pyarrow.compute", "pyarrow.pandas_compat", "pyarrow.parquet",
+    "assets_core.authoring.definitions", "assets_core.authoring.sql_checks", "assets_core.execution.flight", "assets_core.execution.recovery",
+    "assets_core.state.chunk_codec", "assets_core.state.manifest", "assets_core.state.postgres", "assets_core.state.sqlite",
+    "cli.commands.backfill", "cli.commands.materialize", "cli.commands.planning", "cli.commands.running", "cli.project.kept_outline",
+    "cli.project.settings", "io_managers.duckdb_writes", "io_managers.memory", "io_managers.parquet_files", "io_managers.parquet_writes",
 )  # fmt: skip
 
 

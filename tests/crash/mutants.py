@@ -30,6 +30,12 @@ def _in_duckdb_ignore_the_fence() -> None:
     duckdb_writes._fenced = lambda *_: None
 
 
+def _leave_what_duckdb_half_wrote() -> None:
+    from io_managers import duckdb_undo
+
+    duckdb_undo.put_back = lambda *_: None
+
+
 def _in_parquet_ignore_the_fence() -> None:
     from io_managers import parquet_writes
 
@@ -369,6 +375,9 @@ MUTANTS = {
         ("tests/integration/test_cli_gc.py", "-k", "stays"),
     ),
     "call changed rows unchanged": Mutant(_call_changed_rows_unchanged, (SIMULATOR,)),
+    "leave what DuckDB half-wrote": Mutant(
+        _leave_what_duckdb_half_wrote, ("tests/crash/test_duckdb_undo.py",)
+    ),
     "forget to sync a staged file": Mutant(
         _forget_to_sync_a_staged_file, ("tests/crash/test_syncs.py",)
     ),

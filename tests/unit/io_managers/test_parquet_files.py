@@ -207,6 +207,16 @@ def test_a_note_that_cant_be_written_costs_comparisons_only(steps: Steps, lake: 
         assert not steps.manager.lost(target(), recorded([FIRST], {FIRST.id: "token-1"}))
 
 
+def test_what_a_look_left_that_was_killed_goes_with_the_next(steps: Steps, lake: Path) -> None:
+    steps.write(target(), [FIRST], table(n=[1]))
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    left = lake / f".partita/process-{ended.pid}-7"
+    left.write_text("half a note")
+    assert not steps.manager.lost(target(), recorded([FIRST], {FIRST.id: "token-1"}))
+    assert not left.exists()
+
+
 def test_a_look_loads_nothing_that_reads_or_writes(steps: Steps) -> None:
     steps.write(target(), [FIRST], table(n=[1]))
     tokens = {FIRST.id: "token-1"}

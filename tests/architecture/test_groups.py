@@ -1,0 +1,13 @@
+"""Tests that share what is dear to set up (a cluster, the example's year) are run by one worker. Nothing else would notice if they weren't."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.xdist_group("groups")
+def test_a_group_of_tests_goes_to_one_worker(request: pytest.FixtureRequest) -> None:
+    if not hasattr(request.config, "workerinput"):
+        pytest.skip("there are no workers")
+    # By this suffix pytest-xdist tells the tests of a group.
+    assert request.node.nodeid.endswith("@groups")
