@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import resource
 from pathlib import Path
 
 import duckdb
@@ -156,22 +157,39 @@ def test_a_scan_shows_the_same_rows_again_though_a_partition_was_replaced(
     assert fresh.select(pl.col("a").sum()).collect().item() == 2100 - 300 + 1000
 
 
-@pytest.mark.parametrize("gone", [False, True])
-def test_a_file_that_could_not_stay_open_is_refused_once_it_is_another(
-    manager: ParquetIOManager, monkeypatch: pytest.MonkeyPatch, *, gone: bool
+def test_more_files_than_may_be_open_are_no_scan_but_a_stream(
+    manager: ParquetIOManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet_scans, "_SHARE", 2**62)
-    scan = manager.dataset(ReadRequest(target(), WEEK))
-    assert scan is not None
-    assert pc.sum(scan.to_table()["a"]).as_py() == 2100
-    if gone:
-        file_of(manager, 3).unlink()
-    else:
-        write_anew(manager, 3)
-    with pytest.raises(IOManagerError, match=r"data\.parquet was replaced since it was loaded"):
-        scan.to_table()
-    with pytest.raises(duckdb.Error, match="was replaced since it was loaded"):
-        duckdb.connect().from_arrow(scan).fetchall()
+    monkeypatch.setattr(parquet_scans, "_SPARE", 2**40)
+    request = ReadRequest(target(), WEEK)
+    assert manager.dataset(request) is None
+    relation = load_input(manager, request, LoadAs.DUCKDB)
+    assert isinstance(relation, duckdb.DuckDBPyRelation)
+    assert relation.aggregate("sum(a)").fetchall() == [(2100,)]
+
+
+def test_the_limit_of_open_files_is_raised_for_a_scan_and_no_further() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lower = len(list(Path("/dev/fd").iterdir())) + parquet_scans._SPARE + 8
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lower, hard))
+        assert parquet_scans.may_keep_open(1)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == lower
+        assert parquet_scans.may_keep_open(40)
+        assert lower < resource.getrlimit(resource.RLIMIT_NOFILE)[0] <= lower + 40
+        assert not parquet_scans.may_keep_open(2**40)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_relation_is_scanned_while_its_threads_wait_for_the_interpreter(
+    manager: ParquetIOManager,
+) -> None:
+    """DuckDB starts a scan with the interpreter's lock, which nothing on Arrow's threads may want then."""
+    relation = load_input(manager, ReadRequest(target(), WEEK), LoadAs.DUCKDB)
+    assert isinstance(relation, duckdb.DuckDBPyRelation)
+    for _ in range(30):
+        assert relation.aggregate("sum(a)").fetchall() == [(2100,)]
 
 
 def test_files_of_a_scan_are_closed_with_it(manager: ParquetIOManager) -> None:
