@@ -112,17 +112,17 @@ class ParquetIOManager:
     def dataset(self, request: ReadRequest, *, with_partition: bool = False) -> ds.Dataset | None:
         """The files of a folder, as they are now, as a dataset; None in a store, for a history, if partitions differ in how they write a column, and if they are too many to be open."""
         from io_managers.moments import is_history  # noqa: PLC0415 - see the module's first lines
-        from io_managers.parquet_scans import KeptFiles, dataset_of, may_keep_open  # noqa: PLC0415 - same
+        from io_managers.parquet_scans import dataset_of, may_keep_open  # noqa: PLC0415 - same
         from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
 
         if is_history(request.target) or not isinstance(self._place, FolderPlace):
             return None
         if not may_keep_open(len(request.slices)):
             return None
-        kept = KeptFiles()
-        _, schemas, whole = self._found(request, kept.keep)
+        files: list[pa.NativeFile] = []
+        _, schemas, whole = self._found(request, files.append)
         wanted = wanted_schema(request, whole)
-        return dataset_of(request, kept, schemas, wanted, with_partition=with_partition)
+        return dataset_of(request, files, schemas, wanted, with_partition=with_partition)
 
     def _found(
         self, request: ReadRequest, keep: Keep | None = None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from assets_core.model.io_manager import PartitionSlice, Target
     from io_managers.parquet_places import Place
 
-    Keep = Callable[[str, pa.NativeFile], None]
+    Keep = Callable[[pa.NativeFile], None]
 
 _PLACEHOLDER = "_partition"
 """The column of a file whose rows have none: Parquet readers stumble over a file without columns."""
@@ -103,7 +103,7 @@ def schema_at(place: Place, path: str, keep: Keep | None = None) -> pa.Schema:
         if keep is None:
             source.close()
         else:
-            keep(path, source)
+            keep(source)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
     except (OSError, pa.ArrowException) as error:

@@ -1,7 +1,8 @@
 """Parquet files of an asset as one dataset: a view of them that is read when it is asked, and only as far as it is asked.
 
 A dataset may be scanned more than once, and long after it was made; files are replaced meanwhile. So the files whose footers were read
-are the files that are scanned: they stay open. Where the system does not let a process have so many files open, there is no dataset.
+are the files that are scanned: they stay open. Where the system does not let a process have so many files open, there is no dataset. Nothing of them is Python:
+Arrow's threads hold locks while they open files, and who scans may hold the interpreter's.
 
 What a dataset can't say without a cast or a renaming is not made into one; the caller then reads a stream.
 """
@@ -28,20 +29,6 @@ _SPARE = 256
 """How many files a process may still open when those of a dataset are."""
 
 
-class KeptFiles:
-    """The open files of a dataset, in order. They are closed with it.
-
-    Nothing of it is Python when a file is scanned: Arrow's threads hold locks then, and who scans may hold the interpreter's.
-    """
-
-    def __init__(self) -> None:
-        self.files: list[pa.NativeFile] = []
-
-    def keep(self, path: str, source: pa.NativeFile) -> None:  # noqa: ARG002 - whoever keeps files may want to know
-        """Keep it open."""
-        self.files.append(source)
-
-
 def may_keep_open(count: int) -> bool:
     """Whether so many more files may be open in this process, whose limit is raised for that if the system lets it."""
     needed = len(os.listdir("/dev/fd")) + count + _SPARE  # noqa: PTH208 - names enough
@@ -59,15 +46,15 @@ def may_keep_open(count: int) -> bool:
 
 def dataset_of(
     request: ReadRequest,
-    kept: KeptFiles,
+    files: Sequence[pa.NativeFile],
     schemas: Sequence[pa.Schema],
     wanted: pa.Schema,
     *,
     with_partition: bool,
 ) -> ds.Dataset | None:
-    """A dataset over the files of the request's partitions, which have these schemas and are open. None if one writes a column in other case or type.
+    """A dataset over the files of the request's partitions, which have these schemas and are open until it is gone. None if one writes a column in other case or type.
 
-    Each file is known by its partition, so a condition on `_partition` leaves the other files closed. Checksums are verified.
+    Each file is known by its partition, so a condition on `_partition` leaves the other files unread. Checksums are verified.
     """
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.dataset as ds  # noqa: PLC0415 - heavy
@@ -92,7 +79,7 @@ def dataset_of(
             file,
             partition_expression=ds.field(PARTITION_COLUMN) == one.key if shows_key else None,
         )
-        for file, one, schema in zip(kept.files, request.slices, schemas, strict=True)
+        for file, one, schema in zip(files, request.slices, schemas, strict=True)
         if schema.names  # a file of rows without columns holds a placeholder, and no row
     ]
     return ds.FileSystemDataset(fragments, whole, kind)
