@@ -240,12 +240,13 @@ class ConditionalStore:
         except (AlreadyExistsError, PreconditionError) as error:
             raise StoreChangedError(key) from error
         except (BaseError, OSError) as error:
-            text = str(error)
+            text = shown_text(str(error), self._root, self._options)
             if isinstance(error, FileNotFoundError) and not self._says_no_bucket(text):
                 raise
             if "409 Conflict" in text:
                 raise StoreChangedError(key) from error
-            raise self._fault(verb, key, text) from error
+            # A traceback shows the cause as well, so one that repeats a secret is none.
+            raise self._fault(verb, key, text) from (error if text == str(error) else None)
 
     def _says_no_bucket(self, text: str) -> bool:
         return "NoSuchBucket" in text or "ContainerNotFound" in text

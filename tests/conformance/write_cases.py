@@ -160,7 +160,7 @@ REPLACE = (
     Case(
         "a column to sort by must be there",
         Replace(sort_by=["day"]),
-        (day(1, id=[1]),),
+        (day(1, id=[1], day=[1]),),
         day(1, id=[2]),
         "orders: Replace(sort_by=…) names column 'day', and the returned rows have 'id'",
     ),

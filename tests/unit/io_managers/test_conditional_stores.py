@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 
+from assets_core.model.errors import IOManagerError
 from io_managers import ParquetIOManager
 from io_managers.conditional_store import ConditionalStore
 from io_managers.object_store import StoreChangedError
@@ -75,3 +77,16 @@ def test_partitions_are_written_replaced_read_and_removed(
     assert [id_ for id_, _ in manager.holdings(target())] == [DAY.id]
     manager.remove(target())
     assert manager.holdings(target()) == []
+
+
+def test_a_reply_that_repeats_a_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9/s3cret-in-the-address")
+    options = {
+        "access_key_id": "key",
+        "secret_access_key": "s3cret-in-the-address",
+        "max_retries": 0,
+        "timeout": "1s",
+    }
+    with pytest.raises(IOManagerError, match="s3://lake/a can't be read") as found:
+        ConditionalStore("s3://lake", options).tail("a", 4)
+    assert "s3cret" not in "".join(traceback.format_exception(found.value))
