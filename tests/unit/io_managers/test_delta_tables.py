@@ -267,3 +267,27 @@ def test_a_missing_package_says_what_to_install(
     with pytest.raises(IOManagerError) as caught:
         steps.stage(target(), PARTS[:1], pa.table({"v": [2]}))
     assert caught.value.hint == "pip install 'partita[delta]'"
+
+
+def test_compacting_and_vacuuming_leave_partitions_as_they_are(
+    steps: Steps, tmp_path: Path
+) -> None:
+    for value in (1, 2):
+        for one in PARTS:
+            steps.write(target(), [one], pa.table({"v": [value]}))
+    state = recorded(PARTS, {one.id: f"token-{4 + i}" for i, one in enumerate(PARTS)})
+    table = table_at(tmp_path)
+    table.optimize.compact()
+    gone = table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    assert len(gone) == 3
+    assert steps.manager.lost(target(), state) == frozenset()
+    assert steps.rows(target(), PARTS) == [{"v": 2}] * 3
+
+
+def test_a_table_with_deletion_vectors_is_refused(steps: Steps, tmp_path: Path) -> None:
+    steps.write(target(), PARTS[:1], pa.table({"v": [1]}))
+    table_at(tmp_path).alter.add_feature(
+        deltalake.TableFeatures.DeletionVectors, allow_protocol_versions_increase=True
+    )
+    with pytest.raises(IOManagerError, match="uses deletionVectors, which Partita does not write"):
+        steps.rows(target(), PARTS[:1])
