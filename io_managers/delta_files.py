@@ -13,16 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets_core.failpoints import failpoint
-from assets_core.model.errors import DefinitionError, IOManagerError
+from assets_core.model.errors import DefinitionError, InternalError, IOManagerError
 from io_managers.delta_log import open_table, table_folder, token_mark
-from io_managers.parquet_layout import read_footer, unreadable
+from io_managers.parquet_layout import read_footer
 from io_managers.parquet_local import FolderPlace
+from io_managers.parquet_seal import checked_metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pyarrow as pa
 
     from assets_core.model.io_manager import WriteReceipt
     from io_managers.parquet_layout import Footer
+
+SCHEMA = "partita.schema"
+"""The field of a footer with the columns that the rows had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +77,31 @@ class DeltaFiles:
 
     def fields(self, path: str) -> dict[str, str]:
         """What the footer says, to be said again by the file that takes this one's place."""
-        self.footer(path)
-        return {name: text for name, text in _texts(path).items() if name != "partita.schema"}
+        return {name: text for name, text in self._texts(path).items() if name != SCHEMA}
 
     def schema(self, path: str) -> pa.Schema:
         """The columns that the rows had."""
         from io_managers.delta_types import decoded  # noqa: PLC0415 - heavy
 
-        self.footer(path)
-        return decoded(_texts(path)["partita.schema"])
+        return decoded(self._texts(path)[SCHEMA])
+
+    def _texts(self, path: str) -> dict[str, str]:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        try:
+            with pa.OSFile(path) as source:
+                found = checked_metadata(source).metadata or {}
+        except (OSError, pa.ArrowException):
+            found = {}
+        texts = {
+            name.decode(): value.decode("utf-8", "surrogatepass")
+            for name, value in found.items()
+            if name.startswith(b"partita.")
+        }
+        if SCHEMA not in texts:
+            told = self.footer(path)  # says what is wrong with the file
+            raise InternalError(f"{path} of {told.asset} has no columns in its footer")
+        return texts
 
     def discard_leftovers(self, token: str, asset: str) -> None:
         """Remove what an attempt left in the stage, and files in the table's folder that never came to show."""
@@ -89,14 +111,18 @@ class DeltaFiles:
         remove_stage(self.stage, token)
         sweep_scratch(self.stage)
         folder = table_folder(self.root, asset)
-        found = [*Path(folder).glob(f"e*{token_mark(token)}*.parquet")]
-        if not found:
+        found = Path(folder).glob(f"e*{token_mark(token)}*.parquet")
+        self.drop(asset, {path.name for path in found})
+
+    def drop(self, asset: str, names: Collection[str]) -> None:
+        """Remove those of some files in the table's folder that the newest version does not have."""
+        if not names:
             return
+        folder = table_folder(self.root, asset)
         there = open_table(folder)
-        live = {name for names in there.files.values() for name in names} if there else set()
-        for path in found:
-            if path.name not in live:
-                path.unlink(missing_ok=True)
+        live = {name for found in there.files.values() for name in found} if there else set()
+        for name in {*names} - live:
+            Path(folder, name).unlink(missing_ok=True)
 
     def remove(self, asset: str) -> None:
         """Remove a table with all its versions in one act. Raises IOManagerError if it is not ours, or holds strange files."""
@@ -133,21 +159,6 @@ def files_below(root: str | os.PathLike[str]) -> DeltaFiles:
             "DeltaIOManager('') names no folder", hint="write DeltaIOManager('lake/')"
         )
     return DeltaFiles(FolderPlace(given.rstrip("/") or "/"))
-
-
-def _texts(path: str) -> dict[str, str]:
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
-
-    try:
-        found = pq.read_metadata(path).metadata or {}
-    except (OSError, pa.ArrowException) as error:
-        raise unreadable(path, error) from error
-    return {
-        name.decode(): value.decode("utf-8", "surrogatepass")
-        for name, value in found.items()
-        if name.startswith(b"partita.")
-    }
 
 
 def _require_own(folder: str, asset: str) -> None:

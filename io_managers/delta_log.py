@@ -21,6 +21,7 @@ from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import PARTITION_COLUMN
 from io_managers.paths import path_segment
+from io_managers.refusals import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +88,10 @@ def open_table(folder: str) -> TableVersion | None:
     except delta.exceptions.TableNotFoundError:
         return None  # killed before its first version
     except (delta.exceptions.DeltaError, OSError) as error:
-        raise IOManagerError(f"{folder} can't be read as a Delta table: {error}") from error
+        raise IOManagerError(
+            f"{folder} can't be read as a Delta table: {first_line(error)}",
+            hint="if its log is damaged, begin anew with: partita state restart",
+        ) from error
     if table.metadata().description != _OURS:
         raise IOManagerError(
             f"{folder} is a Delta table that Partita did not make",
@@ -116,7 +120,7 @@ def make_table(folder: str, asset: str, schema: Schema, *, partitioned: bool) ->
         )
     except delta.exceptions.DeltaError as error:
         if open_table(folder) is None:
-            raise IOManagerError(f"{folder} can't be made: {error}") from error
+            raise IOManagerError(f"{folder} can't be made: {first_line(error)}") from error
 
 
 def commit(
@@ -164,8 +168,9 @@ def commit(
             [(PARTITION_COLUMN, "in", list(replaced))] if at.partitioned else None,
             commit_properties=properties,
         )
-    except delta.exceptions.CommitFailedError as error:
-        raise ConflictError(str(error)) from error
+    except delta.exceptions.DeltaError as error:
+        # Also where the commit arrived and its answer did not: the token is then found by whoever judges again.
+        raise _failed(at, error) from error
     failpoint("publish.delta.committed")
     _make_durable(at.folder, at.table.version() + 1)
 
@@ -229,9 +234,17 @@ def _require_feature(at: TableVersion, schema: Schema) -> None:
         at.table.alter.add_feature(
             delta.TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True
         )
-    except delta.exceptions.CommitFailedError as error:
-        raise ConflictError(str(error)) from error
+    except delta.exceptions.DeltaError as error:
+        raise _failed(at, error) from error
     raise ConflictError("the table has a version more, with the feature")
+
+
+def _failed(at: TableVersion, error: Exception) -> ConflictError | IOManagerError:
+    """What an error of a commit means: the table has a newer version, or else it can't be written."""
+    now = open_table(at.folder)
+    if now is not None and now.table.version() > at.table.version():
+        return ConflictError(str(error))
+    return IOManagerError(f"{at.folder} can't be written: {first_line(error)}")
 
 
 def _rows_in(path: str) -> int:

@@ -26,6 +26,7 @@ from assets_core.failpoints import failpoint
 from assets_core.model.errors import InternalError, IOManagerError, PartitaError
 from assets_core.model.io_manager import Published, PublishFailed, WriteReceipt
 from assets_core.model.specs import Merge, MergeScope
+from io_managers.delta_files import SCHEMA
 from io_managers.delta_log import (
     ConflictError,
     TableVersion,
@@ -126,14 +127,13 @@ class DeltaWriter:
         """Publish steps of one asset in one commit; one answer per member."""
         target = members[0].request.target
         for _ in range(_ATTEMPTS):
-            made: set[str] = set()
+            made: set[str] = set()  # names of files that were put into the table's folder
             try:
                 return self._try(asset, target, members, made)
             except ConflictError:
                 continue
             finally:
-                for path in made:
-                    Path(path).unlink(missing_ok=True)
+                self._files.drop(asset, made)
         raise IOManagerError(
             f"{table_folder(self._files.root, asset)} can't be written: other processes committed {_ATTEMPTS} times meanwhile",
             hint="run it again when fewer programs write to this table",
@@ -390,7 +390,7 @@ class DeltaWriter:
         fields: Mapping[str, str],
     ) -> str:
         stored = stored_schema(schema)
-        told = {**fields, "partita.schema": encoded(schema)}
+        told = {**fields, SCHEMA: encoded(schema)}
         write_file(path, stored, (conformed(one, stored) for one in batches), told)
         return path
 
@@ -401,7 +401,7 @@ def _linked(path: str, folder: str, made: set[str]) -> str:
     there = f"{folder}{os.sep}{name}"
     if there != path:
         os.link(path, there)  # as `deltalake` itself puts a commit in place
-        made.add(there)
+        made.add(name)
     return name
 
 

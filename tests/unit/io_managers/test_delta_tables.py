@@ -14,7 +14,7 @@ import pytest
 from assets_core.model.errors import DataError, DefinitionError, IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed, ReadRequest, StageRequest
 from assets_core.model.specs import Merge
-from io_managers import DeltaIOManager, delta_writes
+from io_managers import DeltaIOManager, delta_log, delta_writes
 from tests.conformance.io_manager_suite import Steps, days, keys, recorded, target, under, whole
 
 if TYPE_CHECKING:
@@ -291,3 +291,43 @@ def test_a_table_with_deletion_vectors_is_refused(steps: Steps, tmp_path: Path) 
     )
     with pytest.raises(IOManagerError, match="uses deletionVectors, which Partita does not write"):
         steps.rows(target(), PARTS[:1])
+
+
+def test_a_commit_whose_answer_is_an_error_is_read_back_and_loses_no_file(
+    manager: DeltaIOManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt(manager, PARTS[0], 1, 1)
+
+    def fails(*arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(delta_log, "_make_durable", fails)
+        told = attempt(manager, PARTS[0], 2, 2)
+    assert isinstance(told, PublishFailed)
+    request = StageRequest(target(), PARTS[:1], 2, "token-2")
+    assert len(manager.published(request)) == 1
+    assert Steps(manager).rows(target(), PARTS[:1]) == [{"v": 2}]
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_an_error_of_deltalake_is_told_and_what_was_committed_all_the_same_counts(
+    manager: DeltaIOManager, monkeypatch: pytest.MonkeyPatch, *, done: bool
+) -> None:
+    attempt(manager, PARTS[0], 1, 1)
+    write = deltalake.DeltaTable.create_write_transaction
+
+    def fails(*arguments: object, **options: object) -> None:
+        if done:
+            write(*arguments, **options)  # type: ignore[arg-type] # handed on
+        raise deltalake.exceptions.DeltaError("no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(deltalake.DeltaTable, "create_write_transaction", fails)
+        told = attempt(manager, PARTS[0], 2, 2)
+    if done:
+        assert isinstance(told, Published)
+    else:
+        assert isinstance(told, PublishFailed)
+        assert told.message.endswith("lake/orders can't be written: no space left")
+    assert Steps(manager).rows(target(), PARTS[:1]) == [{"v": 2 if done else 1}]
