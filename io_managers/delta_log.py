@@ -108,6 +108,8 @@ def open_table(folder: str) -> TableVersion | None:
 
 def make_table(folder: str, asset: str, schema: Schema, *, partitioned: bool) -> None:
     """Make an empty table; fine if another process does so at this moment."""
+    from io_managers.parquet_rows import sync  # noqa: PLC0415 - see `commit`
+
     delta = deltalake_package()
     try:
         delta.DeltaTable.create(
@@ -121,6 +123,8 @@ def make_table(folder: str, asset: str, schema: Schema, *, partitioned: bool) ->
     except delta.exceptions.DeltaError as error:
         if open_table(folder) is None:
             raise IOManagerError(f"{folder} can't be made: {first_line(error)}") from error
+    _make_durable(folder, 0)
+    sync(str(Path(folder).parent))
 
 
 def commit(
@@ -236,6 +240,7 @@ def _require_feature(at: TableVersion, schema: Schema) -> None:
         )
     except delta.exceptions.DeltaError as error:
         raise _failed(at, error) from error
+    _make_durable(at.folder, at.table.version())
     raise ConflictError("the table has a version more, with the feature")
 
 
