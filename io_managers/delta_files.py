@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import DefinitionError, InternalError, IOManagerError
+from assets_core.model.io_manager import PARTITION_COLUMN
 from io_managers.delta_log import open_table, table_folder, token_mark
 from io_managers.parquet_layout import read_footer
 from io_managers.parquet_local import FolderPlace
@@ -111,11 +112,11 @@ class DeltaFiles:
         remove_stage(self.stage, token)
         sweep_scratch(self.stage)
         folder = table_folder(self.root, asset)
-        found = Path(folder).glob(f"e*{token_mark(token)}*.parquet")
-        self.drop(asset, {path.name for path in found})
+        found = Path(folder).rglob(f"e*{token_mark(token)}*.parquet")
+        self.drop(asset, {path.relative_to(folder).as_posix() for path in found})
 
     def drop(self, asset: str, names: Collection[str]) -> None:
-        """Remove those of some files in the table's folder that the newest version does not have."""
+        """Remove those of some files, by their paths in the table's folder, that the newest version does not have."""
         if not names:
             return
         folder = table_folder(self.root, asset)
@@ -169,7 +170,8 @@ def _require_own(folder: str, asset: str) -> None:
         )
     open_table(folder)
     for entry in Path(folder).iterdir():
-        if entry.name != "_delta_log" and entry.suffix != ".parquet":
+        ours = entry.name == "_delta_log" or entry.name.startswith(f"{PARTITION_COLUMN}=")
+        if not ours and entry.suffix != ".parquet":
             raise IOManagerError(
                 f"{entry} is not a file of {asset}, so {folder} is not removed",
                 hint="move that file away first",

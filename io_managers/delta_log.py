@@ -1,6 +1,6 @@
 """One Delta table as Partita uses it: which file holds which partition at a version, and one commit on top of exactly that version.
 
-A live file of ours is named `e<epoch>-<mark>-<own>.parquet`; the mark tells the attempt's token, the footer tells all else. The newest epoch
+A live file of ours is `_partition=<key>/e<epoch>-<mark>-<own>.parquet`, since some readers take the key from the folder; the mark tells the attempt's token, the footer tells all else. The newest epoch
 of each partition is also a transaction identifier of the table, which survives what other programs do to the files.
 
 `commit` is compare-and-swap: with no retries `deltalake` refuses as soon as the table has any newer version, whatever it changed. Its own
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
@@ -38,7 +39,7 @@ class ConflictError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TableVersion:
-    """A table at one version. `files` has the names of the live files by partition key ("" if unpartitioned)."""
+    """A table at one version. `files` has the live files by partition key ("" if unpartitioned), by their paths in the table's folder."""
 
     folder: str
     table: DeltaTable
@@ -73,9 +74,14 @@ def file_stem(epoch: int, token: str) -> str:
     return f"e{epoch}-{token_mark(token)}"
 
 
+def partition_folder(key: str) -> str:
+    """The folder of a partition within the table's, as other writers of Delta name it."""
+    return path_segment(key, f"{PARTITION_COLUMN}=")
+
+
 def carries(name: str, token: str) -> bool:
     """Whether a file was written by the attempt with this token."""
-    return name.split("-")[1:2] == [token_mark(token)]
+    return name.rpartition("/")[2].split("-")[1:2] == [token_mark(token)]
 
 
 def open_table(folder: str) -> TableVersion | None:
@@ -218,7 +224,7 @@ def _live_files(table: DeltaTable) -> dict[str, tuple[str, ...]]:
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     found = pa.table(table.get_add_actions(flatten=True))
-    names = found.column("path").to_pylist()
+    names = [unquote(path) for path in found.column("path").to_pylist()]
     column = f"partition.{PARTITION_COLUMN}"
     keys = found.column(column).to_pylist() if column in found.column_names else [""] * len(names)
     files: dict[str, tuple[str, ...]] = {}

@@ -35,6 +35,7 @@ from io_managers.delta_log import (
     file_stem,
     make_table,
     open_table,
+    partition_folder,
     table_folder,
     token_mark,
 )
@@ -49,7 +50,7 @@ from io_managers.delta_types import (
 from io_managers.fingerprint import SLOT
 from io_managers.merging import ROW, merged_receipt, plan_merge
 from io_managers.parquet_layout import footer_fields
-from io_managers.parquet_rows import batches_of, write_file
+from io_managers.parquet_rows import batches_of, sync, write_file
 from io_managers.refusals import fenced
 from io_managers.schemas import conformed, conformed_table, joined_schema
 from io_managers.staging import StagedRows, own_name
@@ -168,7 +169,10 @@ class DeltaWriter:
         draft = self._fitted(there, draft, members[0].request)
         names: dict[str, tuple[str, ...]] = {}
         for key in draft.changed:
-            names[key] = tuple(_linked(path, folder, made) for path in draft.files[key])
+            names[key] = tuple(
+                _linked(path, folder, partition_folder(key) if key else "", made)
+                for path in draft.files[key]
+            )
         schema = delta_schema(draft.schema, partitioned=target.partitioned)
         commit(there, schema, names, draft.epochs)
         made.clear()
@@ -395,13 +399,14 @@ class DeltaWriter:
         return path
 
 
-def _linked(path: str, folder: str, made: set[str]) -> str:
+def _linked(path: str, folder: str, within: str, made: set[str]) -> str:
     """Put a staged file into the table's folder, where nobody looks for it before the commit; another attempt finds it where it was."""
-    name = Path(path).name
-    there = f"{folder}{os.sep}{name}"
-    if there != path:
-        os.link(path, there)  # as `deltalake` itself puts a commit in place
-        made.add(name)
+    name = f"{within}{'/' if within else ''}{Path(path).name}"
+    there = Path(folder, name)
+    there.parent.mkdir(exist_ok=True)
+    os.link(path, there)  # as `deltalake` itself puts a commit in place
+    made.add(name)
+    sync(str(there.parent))
     return name
 
 

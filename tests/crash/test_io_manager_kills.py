@@ -257,7 +257,10 @@ def _strangers(folder: Path) -> list[str]:
     known = {"shop.duckdb", "shop.duckdb.lock", "data.parquet"}
     for version in folder.rglob("_delta_log/*.json"):
         actions = map(json.loads, version.read_text().splitlines())
-        known |= {version.name, *(one["add"]["path"] for one in actions if "add" in one)}
+        known |= {
+            version.name,
+            *(Path(one["add"]["path"]).name for one in actions if "add" in one),
+        }
     return [
         str(path.relative_to(folder))
         for path in folder.rglob("*")

@@ -8,6 +8,7 @@ from datetime import time, timedelta
 from typing import TYPE_CHECKING
 
 import deltalake
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -15,7 +16,16 @@ from assets_core.model.errors import DataError, DefinitionError, IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed, ReadRequest, StageRequest
 from assets_core.model.specs import Merge
 from io_managers import DeltaIOManager, delta_log, delta_writes
-from tests.conformance.io_manager_suite import Steps, days, keys, recorded, target, under, whole
+from tests.conformance.io_manager_suite import (
+    HOSTILE,
+    Steps,
+    days,
+    keys,
+    recorded,
+    target,
+    under,
+    whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,6 +163,16 @@ def test_other_readers_get_the_values_whatever_types_and_names_partitions_brough
     ]
 
 
+def test_readers_that_take_partitions_from_folders_get_any_key(
+    steps: Steps, tmp_path: Path
+) -> None:
+    parts = keys(*HOSTILE)
+    for number, one in enumerate(parts):
+        steps.write(target(kind=None), [one], pa.table({"n": [number]}))
+    seen = pl.read_delta(str(tmp_path / "lake" / "orders")).sort("n")
+    assert seen["_partition"].to_list() == list(HOSTILE)
+
+
 def test_earlier_versions_stay_to_be_read(steps: Steps, tmp_path: Path) -> None:
     steps.write(target(), PARTS[:1], pa.table({"v": [1]}))
     before = table_at(tmp_path).version()
@@ -186,7 +206,7 @@ def test_rows_that_another_program_deleted_are_lost_and_the_fence_stays(
 
 def test_a_file_that_is_gone_is_lost(steps: Steps, tmp_path: Path) -> None:
     steps.write(target(), PARTS[:1], pa.table({"v": [1]}))
-    (file,) = (tmp_path / "lake" / "orders").glob("*.parquet")
+    (file,) = (tmp_path / "lake" / "orders").rglob("*.parquet")
     file.unlink()
     state = recorded(PARTS[:1], {PARTS[0].id: "token-1"})
     assert steps.manager.lost(target(), state) == {PARTS[0].id}
