@@ -9,17 +9,20 @@ from __future__ import annotations
 import mmap
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from assets_core.model.errors import IOManagerError
+from assets_core.model.errors import DefinitionError, IOManagerError
 from io_managers.object_store import Entry, StoreChangedError, StoreUnreachableError, Tail
+from io_managers.url_secrets import shown_text
+from partitions.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from obstore import GetOptions, ObjectMeta, UpdateVersion
     from obstore.store import ObjectStore
 
 SCHEMES: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "az": "azure"}
@@ -31,11 +34,22 @@ _CREDENTIALS: Final = {
     "azure": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 _CLIENT_OPTIONS: Final = frozenset({"timeout", "connect_timeout", "proxy_url"})
+_DURATIONS: Final = frozenset({"timeout", "connect_timeout"})
 _RETRIES: Final = "max_retries"
+_OF_CLIENT: Final = frozenset({"client_options", "retry_config", "config", "prefix"})
+"""Arguments of the client that are made here."""
+_OPTIONS: Final = {
+    "s3": ("access_key_id", "secret_access_key", "session_token", "region", "endpoint", "skip_signature"),
+    "gcs": ("service_account", "service_account_key", "application_credentials", "bearer_token", "base_url", "skip_signature"),
+    "azure": ("account_name", "account_key", "sas_key", "token", "client_id", "client_secret", "tenant_id", "endpoint", "skip_signature"),
+}  # fmt: skip
+"""What is suggested for a name that the client doesn't know; it knows more."""
+_UNKNOWN = re.compile(r"Configuration key: '(.*)' is not valid")
 _MOST_BYTES: Final = 5 * 2**30
 _STATUS = re.compile(r"status code: (\d{3}) ?([^:\n]*)")
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _TOLD = re.compile(r"<Message>([^<]+)</Message>")
+_NO_RANGE = re.compile(r"non-partial response|: 416 ")
 _AGAIN: Final = frozenset({"408", "429", "500", "502", "503", "504"})
 
 
@@ -45,6 +59,7 @@ class ConditionalStore:
     def __init__(self, root: str, options: Mapping[str, Any]) -> None:
         self._root = root
         self._options = dict(options)
+        _check_options(root, self._options)
         scheme, _, rest = root.partition("://")
         self._extra = SCHEMES[scheme]
         self._bucket, _, prefix = rest.partition("/")
@@ -57,17 +72,43 @@ class ConditionalStore:
         return (type(self), (self._root, self._options))
 
     def tail(self, key: str, count: int) -> Tail | None:
-        """One GET of a range that ends with the object."""
-        try:
-            with self._doing("read", key) as client:
-                found = client.get(self._prefix + key, options={"range": {"suffix": count}})
-                content = bytes(found.bytes())
-        except FileNotFoundError:
-            return None
-        start, end = found.range
-        if len(content) != end - start:
-            raise self._short(key, len(content), end - start)
-        return Tail(content, found.meta["size"], found.meta["e_tag"] or "")
+        """One GET of a range that ends with the object; Azure has no such range, so there it takes a HEAD as well."""
+        while True:
+            try:
+                with self._doing("read", key) as client:
+                    found = client.get(
+                        self._prefix + key, options=self._end_of(client, key, count)
+                    )
+                    content = bytes(found.bytes())
+            except FileNotFoundError:
+                return None
+            except StoreChangedError:
+                continue  # replaced since the HEAD
+            except IOManagerError as error:
+                # An object of no bytes has no last ones: stores say so in different ways.
+                if _NO_RANGE.search(error.message) and (empty := self._empty(key)) is not None:
+                    return empty
+                raise
+            start, end = found.range
+            if len(content) != end - start:
+                raise self._short(key, len(content), end - start)
+            return Tail(content, found.meta["size"], _version(found.meta))
+
+    def _empty(self, key: str) -> Tail | None:
+        """An object that is there and has no bytes."""
+        with self._doing("read", key) as client:
+            found = client.head(self._prefix + key)
+        return None if found["size"] else Tail(b"", 0, _version(found))
+
+    def _end_of(self, client: ObjectStore, key: str, count: int) -> GetOptions:
+        """Which bytes are the last `count`, in a way that the store understands."""
+        if self._extra != "azure":
+            return {"range": {"suffix": count}}
+        there = client.head(self._prefix + key)
+        size = there["size"]
+        if not size:  # it has no range
+            return {"if_match": there["e_tag"]}
+        return {"range": (max(0, size - count), size), "if_match": there["e_tag"]}
 
     def piece(self, key: str, start: int, end: int, version: str) -> bytes:
         """One GET of a range, conditional by `If-Match`."""
@@ -75,7 +116,7 @@ class ConditionalStore:
             with self._doing("read", key) as client:
                 found = client.get(
                     self._prefix + key,
-                    options={"range": (start, end), "if_match": version},
+                    options={"range": (start, end), "if_match": _condition(version)["e_tag"]},
                 )
                 return bytes(found.bytes())
         except FileNotFoundError as error:
@@ -98,7 +139,7 @@ class ConditionalStore:
                 client.put(
                     self._prefix + key,
                     content,
-                    mode="create" if expected is None else {"e_tag": expected},
+                    mode="create" if expected is None else _condition(expected),
                 )
         except FileNotFoundError as error:
             raise StoreChangedError(key) from error  # it was removed: `If-Match` answers so
@@ -111,10 +152,19 @@ class ConditionalStore:
                     yield Entry(one["path"][len(self._prefix) :], one["size"], one["e_tag"] or "")
 
     def delete(self, keys: Sequence[str]) -> None:
-        """A request per thousand objects, where the store has such requests."""
-        if keys:
-            with self._doing("removed", keys[0]) as client:
-                client.delete([self._prefix + key for key in keys])
+        """A request per thousand objects, where the store has such requests. Where it names one that is gone, all are asked for by themselves."""
+        if not keys:
+            return
+        try:
+            self._delete(keys)
+        except FileNotFoundError:
+            for key in keys:
+                with suppress(FileNotFoundError):
+                    self._delete([key])
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        with self._doing("removed", keys[0]) as client:
+            client.delete([self._prefix + key for key in keys])
 
     def _opened(self) -> ObjectStore:
         # A client that crossed a fork has threads that are not there any more.
@@ -126,9 +176,25 @@ class ConditionalStore:
                     f"{self._root} needs the package obstore",
                     hint=f"pip install 'partita[{self._extra}]'",
                 ) from error
-            self._client = from_url(self._url, **self._settings())
+            try:
+                self._client = from_url(self._url, **self._settings())
+            except Exception as error:
+                if isinstance(error, IOManagerError):
+                    raise
+                raise self._unusable(str(error)) from None  # its text may repeat a secret
             self._process = os.getpid()
         return self._client
+
+    def _unusable(self, text: str) -> IOManagerError:
+        """What a client says of its options, without what is secret in them."""
+        told = shown_text(text.strip().split("\n", 1)[0], self._root, self._options)
+        hint = "correct storage_options, or the environment variables that say the same"
+        if (unknown := _UNKNOWN.match(told)) is not None:
+            told = f"there is no storage option {unknown[1]!r}"
+            known = [*_OPTIONS[self._extra], *_CLIENT_OPTIONS, _RETRIES]
+            near = nearest(unknown[1].lower(), known)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"some are {', '.join(known)}"
+        return IOManagerError(f"{self._root} can't be opened: {told}", hint=hint)
 
     def _settings(self) -> dict[str, Any]:
         """What the client is made with. What is in the environment under its usual names, it finds by itself."""
@@ -174,12 +240,13 @@ class ConditionalStore:
         except (AlreadyExistsError, PreconditionError) as error:
             raise StoreChangedError(key) from error
         except (BaseError, OSError) as error:
-            text = str(error)
+            text = shown_text(str(error), self._root, self._options)
             if isinstance(error, FileNotFoundError) and not self._says_no_bucket(text):
                 raise
             if "409 Conflict" in text:
                 raise StoreChangedError(key) from error
-            raise self._fault(verb, key, text) from error
+            # A traceback shows the cause as well, so one that repeats a secret is none.
+            raise self._fault(verb, key, text) from (error if text == str(error) else None)
 
     def _says_no_bucket(self, text: str) -> bool:
         return "NoSuchBucket" in text or "ContainerNotFound" in text
@@ -219,11 +286,47 @@ class ConditionalStore:
         )
 
 
+def _check_options(root: str, options: Mapping[str, Any]) -> None:
+    """Raise DefinitionError for a value that no option of its name takes. Values are not shown: they may be secret."""
+    for name, value in options.items():
+        where = f"ParquetIOManager({root!r}, storage_options=…): {name!r}"
+        if name == _RETRIES:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise DefinitionError(f"{where} is no count", hint=f"write {{'{_RETRIES}': 4}}")
+        elif name in _OF_CLIENT:
+            raise DefinitionError(
+                f"{where} is not understood",
+                hint=f"write what is in it beside the others: {', '.join(sorted(_CLIENT_OPTIONS))} and {_RETRIES} are understood",
+            )
+        elif name in _DURATIONS:
+            if not isinstance(value, (str, timedelta)):
+                raise DefinitionError(
+                    f"{where} is {type(value).__name__}, not a duration", hint="write '15m'"
+                )
+        elif not (isinstance(value, (str, bool)) or callable(value)):
+            raise DefinitionError(f"{where} is {type(value).__name__}, not text, True or False")
+
+
 def _is_for_a_profile(config: Mapping[str, Any]) -> bool:
     given = {"access_key_id", "aws_access_key_id", "skip_signature", "credential_provider"}
     if given & config.keys() or "AWS_ACCESS_KEY_ID" in os.environ:
         return False
     return "AWS_PROFILE" in os.environ
+
+
+def _version(meta: ObjectMeta) -> str:
+    """Google compares generations when it replaces and ETags when it reads; the others know ETags only."""
+    return f"{meta['e_tag'] or ''} {meta['version'] or ''}".rstrip()
+
+
+def _condition(version: str) -> UpdateVersion:
+    """What a client is told of a version.
+
+    >>> _condition('"0f1e" 1738324800')
+    {'e_tag': '"0f1e"', 'version': '1738324800'}
+    """
+    e_tag, _, generation = version.partition(" ")
+    return {"e_tag": e_tag, "version": generation} if generation else {"e_tag": e_tag}
 
 
 def _without_reply(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from assets_core.model.errors import IOManagerError, PartitaError
 from assets_core.model.io_manager import Published, PublishFailed, Staged, WriteReceipt
 from assets_core.model.specs import Append, Replace
-from io_managers.refusals import append_needs_partitions, fenced, first_line
+from io_managers.refusals import append_needs_partitions, fenced, first_line, users_own
 from io_managers.workbench import Workbench, sweep_scratch
 
 if TYPE_CHECKING:
@@ -126,11 +126,10 @@ class CustomIOManager(ABC):
 
         tables, whole = [], pa.schema([])
         for one in request.slices:
-            table = self.load(request.target, one)
+            table = self._loaded(request.target, one)
             if table is None:
-                shown = f" partition {one.key}" if one.key else ""
                 raise IOManagerError(
-                    f"{request.target.asset}{shown} is not in {self.destination()}",
+                    f"{_shown(request.target, one)} is not in {self.destination()}",
                     hint="materialize it first",
                 )
             tables.append(table)
@@ -169,7 +168,7 @@ class CustomIOManager(ABC):
         """Receipts of the partitions whose commit has the token."""
         if not self.tells:
             return None
-        found = (self.commit(request.target, one) for one in request.slices)
+        found = [self._commit(request.target, one) for one in request.slices]
         return tuple(
             one.receipt for one in found if one is not None and one.token == request.token
         )
@@ -191,7 +190,7 @@ class CustomIOManager(ABC):
         """Compares the tokens of all partitions."""
         if not self.tells or not recorded.count:
             return frozenset()
-        here = {(one.receipt.partition_id, one.token) for one in self.commits(target)}
+        here = {(one.receipt.partition_id, one.token) for one in self._commits(target)}
         tokens = recorded.tokens()
         return frozenset(id_ for id_ in recorded.ids() if (id_, tokens.get(id_)) not in here)
 
@@ -199,7 +198,7 @@ class CustomIOManager(ABC):
         """By the commits."""
         if not self.tells:
             return None
-        return [(one.receipt.partition_id, one.token) for one in self.commits(target)]
+        return [(one.receipt.partition_id, one.token) for one in self._commits(target)]
 
     def leftovers(self) -> list[Leftover]:
         """What is in the stage."""
@@ -213,11 +212,48 @@ class CustomIOManager(ABC):
 
         remove(leftover)
 
+    def _loaded(self, target: Target, one: PartitionSlice) -> pa.Table | None:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        what = f"{_shown(target, one)} can't be read"
+        with users_own(f"{type(self).__name__}.load", what):
+            found = self.load(target, one)
+        if found is not None and not isinstance(found, pa.Table):
+            raise self._no_such("load", what, found, "a pyarrow Table")
+        return found
+
+    def _commit(self, target: Target, one: PartitionSlice) -> Commit | None:
+        what = f"who wrote {_shown(target, one)} can't be known"
+        with users_own(f"{type(self).__name__}.commit", what):
+            found = self.commit(target, one)
+        if found is not None and not isinstance(found, Commit):
+            raise self._no_such("commit", what, found, "the Commit that was given to save")
+        return found
+
+    def _commits(self, target: Target) -> list[Commit]:
+        what = f"what there is of {target.asset} can't be known"
+        with users_own(f"{type(self).__name__}.commits", what):
+            found = list(self.commits(target))
+        for one in found:
+            if not isinstance(one, Commit):
+                raise self._no_such("commits", what, one, "the Commits that were given to save")
+        return found
+
+    def _no_such(self, method: str, what: str, found: object, wanted: str) -> IOManagerError:
+        name = type(self).__name__
+        return IOManagerError(
+            f"{what}: {name}.{method} returned {type(found).__name__}",
+            hint=f"it must return {wanted}"
+            + (", or None if there is none" if method != "commits" else ""),
+        )
+
     def _publish(self, staged: Staged) -> Published | PublishFailed:
         from io_managers.staging import staged_rows  # noqa: PLC0415 - with rows
 
         try:
             return self._save(staged.request, staged_rows(staged))
+        except IOManagerError as error:
+            return PublishFailed(error.message, error.hint, code=error.code, frames=error.frames)
         except PartitaError as error:
             return PublishFailed(error.message, error.hint, code=error.code)
         except Exception as error:  # noqa: BLE001 - whatever the place raises fails this step, with its words, and no other
@@ -232,7 +268,7 @@ class CustomIOManager(ABC):
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         known = [
-            self.commit(request.target, one) if self.tells else None for one in request.slices
+            self._commit(request.target, one) if self.tells else None for one in request.slices
         ]
         if all(one is not None and one.token == request.token for one in known):
             return Published(tuple(one.receipt for one in known if one is not None))
@@ -245,6 +281,13 @@ class CustomIOManager(ABC):
                 one.id, facts.rows, facts.bytes, facts.data_version, rows.schema_hash
             )
             table = pa.Table.from_batches(batches, schema=rows.schema)
-            self.save(request.target, one, table, Commit(request.epoch, request.token, receipt))
+            commit = Commit(request.epoch, request.token, receipt)
+            what = f"{self.location(request.target)} can't be written"
+            with users_own(f"{type(self).__name__}.save", what):
+                self.save(request.target, one, table, commit)
             receipts.append(receipt)
         return Published(tuple(receipts))
+
+
+def _shown(target: Target, one: PartitionSlice) -> str:
+    return f"{target.asset} partition {one.key}" if one.key else target.asset

@@ -91,15 +91,16 @@ class DeltaIOManager:
         """The files of one version as a dataset; None for a history, and for columns that Delta holds under another type."""
         from io_managers.moments import is_history  # noqa: PLC0415 - see above
         from io_managers.parquet_rows import schema_at  # noqa: PLC0415 - same
-        from io_managers.parquet_scans import dataset_of  # noqa: PLC0415 - same
+        from io_managers.parquet_scans import KeptFiles, dataset_of  # noqa: PLC0415 - same
         from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
 
         if is_history(request.target):
             return None
         paths = self._found(request)
-        schemas = [schema_at(self._files.place, path) for path in paths]
+        kept = KeptFiles()
+        schemas = [schema_at(self._files.place, path, kept.keep) for path in paths]
         wanted = wanted_schema(request, self._readable(request.target, paths))
-        return dataset_of(request, paths, schemas, wanted, with_partition=with_partition)
+        return dataset_of(request, kept, paths, schemas, wanted, with_partition=with_partition)
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in and write each partition's file to the stage. Raises DataError, IOManagerError."""
@@ -258,14 +259,18 @@ class DeltaIOManager:
         return paths
 
     def _readable(self, target: Target, paths: Sequence[str]) -> pa.Schema:
-        """What readers get of some files."""
+        """What readers get of some files; of files without columns those of the table."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        from io_managers.schemas import joined_schema, readable_schema  # noqa: PLC0415 - see above
+        from io_managers.delta_types import noted_schema  # noqa: PLC0415 - see above
+        from io_managers.schemas import joined_schema, readable_schema  # noqa: PLC0415 - same
 
         whole = pa.schema([])
         for path in paths:
             whole = joined_schema(whole, self._files.schema(path), target, reading=True)
+        if paths and not whole.names and target.partitioned:
+            there = self._open(target)
+            whole = noted_schema(there.table.schema()) if there is not None else whole
         return readable_schema(target, whole)
 
     def _history(self, request: ReadRequest) -> pa.RecordBatchReader:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from assets_core.model.errors import DefinitionError, IOManagerError
 from assets_core.model.specs import Replace
 from io_managers.custom import Commit, CustomIOManager
+from io_managers.refusals import users_own
 
 if TYPE_CHECKING:
     import os
@@ -84,19 +85,26 @@ class FunctionIOManager(CustomIOManager):
 
     def save(self, target: Target, one: PartitionSlice, rows: pa.Table, commit: Commit) -> None:  # noqa: ARG002 - there is no place for it
         """Call `write`."""
-        self._write(rows, target.asset, one.key)
+        with users_own(_name(self._write), f"{self.location(target)} can't be written"):
+            self._write(rows, target.asset, one.key)
 
     def load(self, target: Target, one: PartitionSlice) -> pa.Table | None:
         """Call `read`. Raises IOManagerError if that raises, or returns what is no table."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         where = f"{target.asset}@{one.key}" if one.key else target.asset
-        try:
+        what = f"{where} can't be read by {self._name}"
+        with users_own(_name(self._read), what):
             found = self._read(target.asset, one.key)
-            return None if found is None else pa.table(found)
-        except Exception as error:
+        if found is None or isinstance(found, pa.Table):
+            return found
+        try:
+            if type(found).__module__.startswith("pandas") and hasattr(found, "columns"):
+                return pa.Table.from_pandas(found, preserve_index=False)
+            return pa.table(found)
+        except (TypeError, ValueError, pa.ArrowException) as error:
             raise IOManagerError(
-                f"{where} can't be read by {self._name}: {type(error).__name__}: {error}",
+                f"{what}: {_name(self._read)} returned {type(found).__name__}: {error}",
                 hint="read(asset, partition) must return a pyarrow table, a pandas or polars frame, or None",
             ) from error
 
@@ -115,4 +123,9 @@ class FunctionIOManager(CustomIOManager):
                 f"{self.location(target)} can't be removed: no function for that was given",
                 hint="give FunctionIOManager(…, remove=…), or remove the rows yourself and give it one that does nothing",
             )
-        self._remove(target.asset)
+        with users_own(_name(self._remove), f"{self.location(target)} can't be removed"):
+            self._remove(target.asset)
+
+
+def _name(function: Callable[..., object]) -> str:
+    return str(getattr(function, "__name__", function))

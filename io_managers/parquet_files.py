@@ -7,6 +7,8 @@ place, or asked what is lost while nothing happened, loads none of it.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from assets_core.model.errors import IOManagerError, PartitaError
@@ -14,7 +16,7 @@ from assets_core.model.io_manager import Published, PublishFailed, Staged
 from assets_core.model.specs import Merge, MergeScope
 from io_managers.parquet_layout import asset_folder, partition_file
 from io_managers.parquet_local import FolderPlace
-from io_managers.parquet_notes import NOTES, Note, read_note, token_mark, write_note
+from io_managers.parquet_notes import Note, read_note, token_mark, write_note
 from io_managers.parquet_roots import place_of
 from io_managers.refusals import append_needs_partitions, first_line, reading_from, stream_from
 from io_managers.workbench import Workbench
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         Target,
         WriteReceipt,
     )
+    from io_managers.parquet_rows import Keep
     from io_managers.parquet_writes import ParquetWriter
 
 
@@ -60,8 +63,14 @@ class ParquetIOManager:
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         self._place = place_of(root, storage_options)
-        self._stage = self._place.stage
-        self._bench = Workbench(self._stage)
+
+    @property
+    def _stage(self) -> str:
+        return self._place.stage
+
+    @cached_property
+    def _bench(self) -> Workbench:
+        return Workbench(self._stage)
 
     @property
     def root(self) -> str:
@@ -101,19 +110,22 @@ class ParquetIOManager:
         return pa.RecordBatchReader.from_batches(wanted, batches_of(self._place, paths, wanted))
 
     def dataset(self, request: ReadRequest, *, with_partition: bool = False) -> ds.Dataset | None:
-        """The files of a folder as a dataset; None in a store, for a history, and if partitions differ in how they write a column."""
+        """The files of a folder, as they are now, as a dataset; None in a store, for a history, and if partitions differ in how they write a column."""
         from io_managers.moments import is_history  # noqa: PLC0415 - see the module's first lines
-        from io_managers.parquet_scans import dataset_of  # noqa: PLC0415 - same
+        from io_managers.parquet_scans import KeptFiles, dataset_of  # noqa: PLC0415 - same
         from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
 
         if is_history(request.target) or not isinstance(self._place, FolderPlace):
             return None
-        paths, schemas, whole = self._found(request)
+        kept = KeptFiles()
+        paths, schemas, whole = self._found(request, kept.keep)
         wanted = wanted_schema(request, whole)
-        return dataset_of(request, paths, schemas, wanted, with_partition=with_partition)
+        return dataset_of(request, kept, paths, schemas, wanted, with_partition=with_partition)
 
-    def _found(self, request: ReadRequest) -> tuple[list[str], list[pa.Schema], pa.Schema]:
-        """The files of the asked partitions, what each holds, and the columns of all of them."""
+    def _found(
+        self, request: ReadRequest, keep: Keep | None = None
+    ) -> tuple[list[str], list[pa.Schema], pa.Schema]:
+        """The files of the asked partitions, what each holds, and the columns of all of them; each was open once, and may be kept."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         from io_managers.parquet_rows import schema_of  # noqa: PLC0415 - see the module's first lines
@@ -121,13 +133,27 @@ class ParquetIOManager:
 
         paths = [partition_file(self.root, request.target, one) for one in request.slices]
         schemas = [
-            schema_of(self._place, path, request.target, one)
+            schema_of(self._place, path, request.target, one, keep)
             for path, one in zip(paths, request.slices, strict=True)
         ]
         whole = pa.schema([])
         for path, schema in zip(paths, schemas, strict=True):
             whole = _joined(whole, schema, path, request.target)
+        if paths and not whole.names and request.target.partitioned:
+            whole = self._columns_of_others(request.target)
         return paths, schemas, readable_schema(request.target, whole)
+
+    def _columns_of_others(self, target: Target) -> pa.Schema:
+        """What a reader of partitions without columns gets: those of the last partition that has some. Rare, so it may walk."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        from io_managers.parquet_rows import schema_at  # noqa: PLC0415 - see the module's first lines
+
+        for path in reversed(self._place.files(target.asset)):
+            with suppress(FileNotFoundError):  # removed at this moment
+                if (schema := schema_at(self._place, path)).names:
+                    return schema
+        return pa.schema([])
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in and write each partition's file to the stage. Raises DataError, IOManagerError."""
@@ -251,16 +277,12 @@ class ParquetIOManager:
         return [(one.receipt.partition_id, one.token) for one in footers if one is not None]
 
     def leftovers(self) -> list[Leftover]:
-        """What is in `<root>/.partita/`, but the notes of what was compared."""
-        from io_managers.leftovers import leftovers_in  # noqa: PLC0415 - only `state gc` asks
-
-        return leftovers_in(self._stage, frozenset({NOTES}))
+        """What is in `<root>/.partita/`, but the notes of what was compared; for a store also what is in this machine's spool."""
+        return self._place.leftovers()
 
     def remove_leftover(self, leftover: Leftover) -> None:
         """Remove it."""
-        from io_managers.leftovers import remove  # noqa: PLC0415 - only `state gc` asks
-
-        remove(leftover)
+        self._place.remove_leftover(leftover)
 
     def _history(self, request: ReadRequest) -> pa.RecordBatchReader:
         """The history up to the last of the asked partitions: a fold over the files of all before it."""

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
 from io_managers.parquet_layout import FILE, STAGE, asset_folder, read_footer
-from io_managers.parquet_notes import file_mark
+from io_managers.parquet_notes import NOTES, file_mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
+    from assets_core.model.io_manager import Leftover
     from io_managers.parquet_layout import Footer
     from io_managers.parquet_places import Ready
 
@@ -101,6 +102,18 @@ class FolderPlace:
         from io_managers.parquet_removal import remove_asset  # noqa: PLC0415 - a no-op run loads none of it
 
         remove_asset(self.root, self.stage, asset)
+
+    def leftovers(self) -> list[Leftover]:
+        """What is in the stage, but the notes."""
+        from io_managers.leftovers import leftovers_in  # noqa: PLC0415 - only `state gc` asks
+
+        return leftovers_in(self.stage, frozenset({NOTES}))
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove it."""
+        from io_managers.leftovers import remove  # noqa: PLC0415 - only `state gc` asks
+
+        remove(leftover)
 
 
 @contextmanager

@@ -14,18 +14,22 @@ version is still there. Small objects come in one piece, big ones as the column 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
+from assets_core.model.io_manager import Leftover
 from io_managers.object_store import StoreChangedError, StoreUnreachableError
-from io_managers.parquet_layout import FILE, asset_folder, footer_in
-from io_managers.parquet_notes import forget_note, token_mark
+from io_managers.parquet_layout import FILE, STAGE, asset_folder, footer_in
+from io_managers.parquet_notes import NOTES, forget_note, token_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,13 +57,33 @@ class ObjectPlace:
 
     def __init__(self, root: str, store: ObjectStore) -> None:
         self.root = root
-        self.stage = _spool_folder(root)
+        self._spool = _spool_folder(root)
         self._store = store
 
-    def prepare(self) -> None:
-        """Make the spool, for this user alone. Whether the bucket takes rows shows when they are put."""
+    @property
+    def stage(self) -> str:
+        """The spool, below a folder that is this user's alone: anybody may make one of that name first. Raises IOManagerError."""
+        parent = os.path.dirname(self._spool)  # noqa: PTH120 - text in, text out
+        with suppress(OSError):  # where rows are to be written, `prepare` says why it can't be
+            os.mkdir(parent, 0o700)  # noqa: PTH102 - the mode is the point
         try:
-            Path(self.stage).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = os.lstat(parent)
+        except OSError:
+            return self._spool
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            what = "belongs to another user" if found.st_uid != os.getuid() else "is no folder"
+            raise IOManagerError(
+                f"rows for {self.root} can't wait in {parent}: it {what}",
+                hint="set TMPDIR to a folder of your own, or remove what is there",
+            )
+        if found.st_mode & 0o077:
+            os.chmod(parent, 0o700)  # noqa: PTH101 - as above
+        return self._spool
+
+    def prepare(self) -> None:
+        """Make the spool. Whether the bucket takes rows shows when they are put."""
+        try:
+            Path(self.stage).mkdir(exist_ok=True)
         except OSError as error:
             raise IOManagerError(
                 f"{self.stage} can't be written: {error.strerror or error}",
@@ -144,6 +168,26 @@ class ObjectPlace:
         forget_note(self.stage, asset)
         self._store.delete([one.key for one in entries])
 
+    def leftovers(self) -> list[Leftover]:
+        """What is in the spool, but the notes; and what was uploaded to the store and never moved to its place."""
+        from io_managers.leftovers import leftovers_in  # noqa: PLC0415 - only `state gc` asks
+
+        found = leftovers_in(self.stage, frozenset({NOTES}))
+        for one in self._store.entries(f"{STAGE}/"):
+            name = one.key.rpartition("/")[2]
+            path = f"{self.root}/{one.key}"
+            found.append(Leftover(path, name, one.size, _uploaded_at(name)))
+        return found
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove it, wherever it is."""
+        from io_managers.leftovers import remove  # noqa: PLC0415 - only `state gc` asks
+
+        if leftover.path.startswith(f"{self.root}/{STAGE}/"):
+            self._store.delete([self._key(leftover.path)])
+        else:
+            remove(leftover)
+
     def _found(self, path: str) -> tuple[Footer, str] | None:
         """The footer of an object, and the version it is of."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
@@ -218,6 +262,12 @@ def _at_once(ask: Callable[[str], _T], ones: Sequence[str]) -> list[_T]:
         return [ask(one) for one in ones]
     with ThreadPoolExecutor(min(_AT_ONCE, len(ones))) as pool:
         return list(pool.map(ask, ones))
+
+
+def _uploaded_at(name: str) -> datetime:
+    """The moment in the name of an upload; long ago if it has none."""
+    seconds, dash, _ = name.partition("-")
+    return datetime.fromtimestamp(int(seconds) if dash and seconds.isdecimal() else 0, UTC)
 
 
 def _is_file(key: str) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from assets_core.model.io_manager import Leftover
     from io_managers.parquet_layout import Footer
 
     Ready = Callable[[Footer | None], str | None]
@@ -27,7 +28,11 @@ class Place(Protocol):
     """
 
     root: str
-    stage: str
+
+    @property
+    def stage(self) -> str:
+        """That folder, which need not be there yet. Raises IOManagerError if it can't be trusted with rows."""
+        ...
 
     def prepare(self) -> None:
         """Make what is ours to make before rows are staged. Raises IOManagerError if the place can't be written."""
@@ -62,4 +67,12 @@ class Place(Protocol):
 
     def remove(self, asset: str) -> None:
         """Remove all files of an asset, each of them whole. Raises IOManagerError if one is not the asset's; then all stay."""
+        ...
+
+    def leftovers(self) -> list[Leftover]:
+        """What waits in the stage, and what killed writers left in the place itself."""
+        ...
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove one of them; fine if it is gone."""
         ...

@@ -15,13 +15,15 @@ from io_managers.schemas import conformed
 from io_managers.workbench import BATCH_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from assets_core.model.io_manager import PartitionSlice, Target
     from io_managers.parquet_places import Place
+
+    Keep = Callable[[str, pa.NativeFile], None]
 
 _PLACEHOLDER = "_partition"
 """The column of a file whose rows have none: Parquet readers stumble over a file without columns."""
@@ -74,10 +76,12 @@ def _row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterato
         yield pa.Table.from_batches(waiting, schema=schema)
 
 
-def schema_of(place: Place, path: str, target: Target, one: PartitionSlice) -> pa.Schema:
+def schema_of(
+    place: Place, path: str, target: Target, one: PartitionSlice, keep: Keep | None = None
+) -> pa.Schema:
     """The columns of a partition's file. Raises IOManagerError if there is none, or it can't be read."""
     try:
-        return schema_at(place, path)
+        return schema_at(place, path, keep)
     except FileNotFoundError:
         shown = f" partition {one.key}" if one.key else ""
         raise IOManagerError(
@@ -85,13 +89,21 @@ def schema_of(place: Place, path: str, target: Target, one: PartitionSlice) -> p
         ) from None
 
 
-def schema_at(place: Place, path: str) -> pa.Schema:
-    """The columns of a file. Raises FileNotFoundError if there is none, IOManagerError if it can't be read."""
+def schema_at(place: Place, path: str, keep: Keep | None = None) -> pa.Schema:
+    """The columns of a file, which is closed afterwards or handed to `keep`. Raises FileNotFoundError, IOManagerError if it can't be read."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     try:
-        with place.open(path) as source:
+        source = place.open(path)
+        try:
             schema = checked_metadata(source).schema.to_arrow_schema().remove_metadata()
+        except BaseException:
+            source.close()
+            raise
+        if keep is None:
+            source.close()
+        else:
+            keep(path, source)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(path) from None
     except (OSError, pa.ArrowException) as error:

@@ -18,6 +18,7 @@ FIELD = "partita.footer_crc32"
 UNSEALED = "0" * 8
 
 _NAME = FIELD.encode()
+_TEXT_OF_8 = b"\x18\x08"  # how thrift begins the value: next field, text, of eight bytes
 _END = 8  # the footer's length and `PAR1`
 _FIRST_LOOK = 64 * 2**10
 
@@ -35,7 +36,7 @@ def seal(path: str) -> None:
         file.seek(size - length)
         footer = file.read()
         at = _place_in(footer)
-        if at is None:
+        if at is None or footer[at : at + len(UNSEALED)] != UNSEALED.encode():
             raise DamagedFooterError(f"the footer has no field {FIELD}")
         file.seek(size - length + at)
         file.write(_checksum(footer, at))
@@ -62,9 +63,10 @@ def checked_metadata(source: pa.NativeFile) -> pq.FileMetaData:
 
 
 def _place_in(footer: bytes) -> int | None:
-    """Where the checksum is: behind the field's name come one byte of type and one of length."""
-    found = footer.find(_NAME)
-    return None if found < 0 else found + len(_NAME) + 2
+    """Where the checksum is. Names of columns, statistics and other fields may say the field's name too, but come before it."""
+    found = footer.rfind(_NAME)
+    at = found + len(_NAME) + len(_TEXT_OF_8)
+    return None if found < 0 or footer[at - len(_TEXT_OF_8) : at] != _TEXT_OF_8 else at
 
 
 def _checksum(footer: bytes, at: int) -> bytes:

@@ -139,8 +139,22 @@ class ParquetWriter:
         """The complete file to put in place, and its receipt."""
         files = staged_files(staged)
         if files.rows is None:
-            return files.paths[position], files.receipts[position]
+            cleared = None if files.schema.names else self._cleared(staged, position, there, path)
+            return cleared or files.paths[position], files.receipts[position]
         return self._merged(staged.request, files.rows, position, there, path)
+
+    def _cleared(
+        self, staged: Staged, position: int, there: Footer | None, path: str
+    ) -> str | None:
+        """A file without rows that keeps the columns of the one that is there; None if there is none, or columns go with rows."""
+        request, one = staged.request, staged.request.slices[position]
+        if there is None or not request.target.partitioned:
+            return None
+        schema = schema_of(self._place, path, request.target, one)
+        cleared = f"{self._staging(request)}{os.sep}cleared-{position}.tmp"
+        fields = footer_fields(request, one, staged_files(staged).receipts[position])
+        write_file(cleared, schema, iter(()), fields)
+        return cleared
 
     def _merged(
         self,

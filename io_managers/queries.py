@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _WRITING = "_QUERY_NODE"
 """How the parser's names for statements end that write inside a query."""
+_IN_A_SCAN = re.compile(r"Unknown error: (.*?)\. Detail: Python exception")
+"""What Arrow makes of an exception of ours while files are scanned."""
 
 
 @runtime_checkable
@@ -264,6 +267,8 @@ def _plain(error: Exception) -> QueryError:
     head, _, rest = str(error).strip().partition("\n")
     kind, colon, told = head.partition(" Error: ")
     message = told if colon and kind.replace(" ", "").isalpha() else head
+    if (found := _IN_A_SCAN.search(message)) is not None:
+        message = found[1]
     lines = rest.strip().split("\n")
     bindings = next((line for line in lines if line.startswith("Candidate bindings: ")), None)
     hint = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from assets_core.model.errors import IOManagerError
+from assets_core.model.errors import IOManagerError, PartitaError
 from assets_core.model.io_manager import PublishFailed
 from assets_core.model.specs import Append
 
@@ -57,6 +57,26 @@ def reading_from(place: str) -> Iterator[None]:
             f"{place} can't be read: {first_line(error)}",
             hint="if it is damaged, remove it and materialize what it held again",
         ) from error
+
+
+@contextmanager
+def users_own(who: str, what: str) -> Iterator[None]:
+    """Whatever a user's part of an IO manager raises in the block becomes an IOManagerError that names it, with the frames that are theirs.
+
+    >>> with users_own("Shelf.load", "orders can't be read"):
+    ...     raise KeyError("orders")
+    Traceback (most recent call last):
+    assets_core.model.errors.IOManagerError: orders can't be read: Shelf.load raised KeyError: 'orders'
+    """
+    try:
+        yield
+    except PartitaError:
+        raise
+    except Exception as error:
+        from assets_core.execution.outputs import user_frames  # noqa: PLC0415 - errors are rare
+
+        told = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise IOManagerError(f"{what}: {who} raised {told}", frames=user_frames(error)) from error
 
 
 def stream_from(place: str, stream: pa.RecordBatchReader) -> pa.RecordBatchReader:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assets_core.model.errors import DataError
-from assets_core.model.specs import HISTORY_COLUMNS, SCD2, Merge, MergeScope, OnDuplicate
+from assets_core.model.specs import (
+    HISTORY_COLUMNS,
+    SCD2,
+    Append,
+    Merge,
+    MergeScope,
+    OnDuplicate,
+    Replace,
+)
 from io_managers.fingerprint import SLOT, hashable
 from io_managers.merging import ROW, check_deletes
 from io_managers.partition_columns import missing_column
@@ -42,6 +50,8 @@ def check_columns(asset: str, write: WriteMode, schema: pa.Schema) -> None:
     mode, named = type(write).__name__, list[tuple[str, str]]()
     if isinstance(write, Merge | SCD2):
         named += [("keys", key) for key in write.keys]
+    if isinstance(write, Append | Replace):
+        named += [("sort_by", column) for column in write.sort_by]
     if isinstance(write, Merge) and write.order_by is not None:
         named.append(("order_by", write.order_by))
     if isinstance(write, SCD2):

@@ -36,6 +36,7 @@ from io_managers.partition_columns import (
 )
 from io_managers.paths import path_segment
 from io_managers.row_keys import check_columns, never_null, rows_to_keep
+from io_managers.row_order import sorted_batches
 from io_managers.row_shape import row_shape
 from io_managers.slicing import by_slot
 from io_managers.workbench import BATCH_ROWS, SPILL_BYTES, Workbench
@@ -147,6 +148,9 @@ def take_in(
         kept_rows = rows_to_keep(bench, request.target, table)
         if kept_rows is not None:
             table = spool.filtered(table, kept_rows)
+        in_order = sorted_batches(bench, request.target, table)
+        if in_order is not None:
+            table = spool.rewritten("sorted", in_order)
         facts = slice_facts(bench, table, len(request.slices))
         spool.keep = True
     return StagedRows(
@@ -333,13 +337,23 @@ class _Spool:
         """The kept rows of what was spooled, where that was."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
+        def kept() -> Iterator[pa.RecordBatch]:
+            done = 0
+            for batch in table.to_batches():
+                yield batch.filter(pa.array(keep[done : done + batch.num_rows]))
+                done += batch.num_rows
+
+        return self.rewritten("kept", kept())
+
+    def rewritten(self, name: str, batches: Iterator[pa.RecordBatch]) -> pa.Table:
+        """These rows instead of those that were spooled, where those were."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
         if self.path is None:
-            return table.filter(pa.array(keep))
-        self._open("kept")
-        done = 0
-        for batch in table.to_batches():
-            self._write(batch.filter(pa.array(keep[done : done + batch.num_rows])))
-            done += batch.num_rows
+            return pa.Table.from_batches(batches, schema=self._schema)
+        self._open(name)
+        for batch in batches:
+            self._write(batch)
         return self.close()
 
     def _open(self, name: str) -> None:
@@ -401,7 +415,7 @@ def _in_one_form(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     for field, column in zip(batch.schema, batch.columns, strict=True):
         kind = plain_type(field.type)
         try:
-            columns.append(column if kind == field.type else column.cast(kind))
+            columns.append(column if kind == field.type else _converted(column, kind))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
                 f"{asset}: column {field.name!r} is {field.type}, which can't be read as {kind}: {error}"
@@ -410,6 +424,26 @@ def _in_one_form(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     if not fields:
         return batch.replace_schema_metadata(None)
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The same values as another type of theirs."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    # pyarrow 26 casts lists by views to lists that are wrong, and runs not at all.
+    if _has_views(column.type):
+        return pa.array(column.to_pylist(), kind)
+    return column.cast(kind)
+
+
+def _has_views(kind: pa.DataType) -> bool:
+    """True if values of the type are lists by views, or runs, at any depth."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    is_ = pa.types
+    if is_.is_list_view(kind) or is_.is_large_list_view(kind) or is_.is_run_end_encoded(kind):
+        return True
+    return any(_has_views(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

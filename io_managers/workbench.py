@@ -75,14 +75,21 @@ class Workbench:
     @contextmanager
     def tables(self, **tables: pa.Table | pa.RecordBatchReader) -> Iterator[DuckDBPyConnection]:
         """The connection with Arrow data under the given names, for as long as the block runs. A reader can be scanned once."""
+        import duckdb  # noqa: PLC0415 - heavy
+
         connection = self.connection()
         for name, table in tables.items():
             connection.register(name, table)
         try:
             yield connection
-        finally:
+        except BaseException:
+            # In a transaction that DuckDB has given up nothing can be taken away, and its end does so: the first error is the one to tell.
             for name in tables:
-                connection.unregister(name)
+                with suppress(duckdb.Error):
+                    connection.unregister(name)
+            raise
+        for name in tables:
+            connection.unregister(name)
 
 
 def scratch_folder(folder: str) -> str:

@@ -118,7 +118,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """Each partition reads every upstream partition there is; nothing is ever `missing`.
+    """Each partition reads every upstream partition there is; only where there is none yet, that is `missing`.
 
     Chosen where the downstream asset is unpartitioned, and where the upstream one is (then "every" is the one).
 
@@ -136,7 +136,17 @@ class All:
         """Return the mapping over these two indexes of any kind."""
         lo = np.zeros(len(downstream), dtype=np.int64)
         hi = np.full(len(downstream), len(upstream), dtype=np.int64)
-        return MappedSet.from_intervals(self.text(), upstream, downstream, lo=lo, hi=hi)
+        missing = np.full(len(downstream), not len(upstream))
+        any_of_it = (f"any partition of {upstream.definition.describe()}",)
+        return MappedSet.from_intervals(
+            self.text(),
+            upstream,
+            downstream,
+            lo=lo,
+            hi=hi,
+            missing=missing,
+            name_missing=lambda _: any_of_it,
+        )
 
 
 @dataclass(frozen=True, slots=True, init=False)

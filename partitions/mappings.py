@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from partitions.axes import Pair, bind_pairs, pair_dimensions, time_dimension_of
-from partitions.definitions import PartitionKind
+from partitions.axes import (
+    Pair,
+    bind_pairs,
+    dimensions_of,
+    pair_dimensions,
+    time_dimension_of,
+)
+from partitions.definitions import DynamicPartitions, PartitionKind
 from partitions.errors import MappingError
 from partitions.keyed_mappings import (
     All,
@@ -343,6 +349,31 @@ def choose_mapping(upstream: Partitions, downstream: Partitions) -> PartitionMap
     raise MappingError(
         f"no mapping follows from {upstream.describe()} to {downstream.describe()}",
         hint='say which partitions are read: inputs={"x": Input(x, mapping=All())}, or Last(), or a StaticMap',
+    )
+
+
+def dynamic_spaces_across(
+    mapping: PartitionMapping, upstream: Partitions, downstream: Partitions
+) -> frozenset[str]:
+    """The spaces of dynamic keys of which one downstream partition reads several, or may: it then reads others when keys come or go.
+
+    >>> from partitions.definitions import SINGLE, DynamicPartitions
+    >>> dynamic_spaces_across(All(), DynamicPartitions("shops"), SINGLE) == {DynamicPartitions("shops").space}
+    True
+    """
+    if isinstance(mapping, Identity):
+        return frozenset()
+    ups = dimensions_of(upstream)
+    pairs: list[tuple[str, str | None, PartitionMapping]] = [(name, None, mapping) for name in ups]
+    if isinstance(mapping, PerDimension):
+        pairs = [
+            (p.upstream, p.downstream, p.mapping) for p in mapping.pairs(upstream, downstream)
+        ]
+    return frozenset(
+        ups[up].space
+        for up, down, each in pairs
+        if isinstance(ups[up], DynamicPartitions)
+        and not (down is not None and isinstance(each, Identity))
     )
 
 

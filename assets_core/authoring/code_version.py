@@ -99,8 +99,8 @@ def code_fingerprint(
     if asset.contract is not None and asset.contract.rejects:
         # Only then does it decide which rows the asset has.
         walk.link(root, "contract", [walk.text("contract", "option", asset.contract.text())])
-        for model in asset.contract.models:
-            walk.link(root, "contract", walk.value(model, "contract"))
+        for called in asset.contract.code:
+            walk.link(root, "contract", walk.value(called, "contract"))
     for package in depends:
         walk.link(root, "package", [walk.text(package.name, "package", package.text())])
     if config:

@@ -5,23 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assets_core.authoring.graph import hint_for
+from assets_core.authoring.sql_expressions import sql_problems
 from assets_core.model.contract_rules import ForeignKey
 from assets_core.model.contracts import REJECTED_SUFFIX
 from assets_core.model.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-    from assets_core.authoring.decorators import Asset
+    from assets_core.authoring.decorators import Asset, AssetCheck
+
+
+def check_names(asset: Asset, checks: Iterable[AssetCheck]) -> frozenset[str]:
+    """The names under which outcomes about an asset are recorded: of the rules of its contract, and of its checks among these."""
+    rules = () if asset.contract is None else asset.contract.rules
+    return frozenset(
+        [*(rule.name for rule in rules), *(one.name for one in checks if one.asset == asset.key)]
+    )
 
 
 def contract_problems(
     asset: Asset, upstream: Collection[str], known: Collection[str], checks: Collection[str]
 ) -> Iterator[DefinitionError]:
-    """Everything that is wrong with the contract of `asset`, which reads or follows the assets of `upstream`, in a project of `known`.
+    """Everything that is wrong with the contract and the SQL of `asset`, which reads or follows the assets of `upstream`, in a project of `known`.
 
     `checks` are the names of its other checks: outcomes are recorded by name.
     """
+    yield from sql_problems(asset)
     contract = asset.contract
     if contract is None:
         return

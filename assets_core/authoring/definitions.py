@@ -19,7 +19,7 @@ from assets_core.authoring.binding import (
     parameter_name,
 )
 from assets_core.authoring.code_version import CodeFingerprint, code_fingerprint
-from assets_core.authoring.contract_problems import contract_problems
+from assets_core.authoring.contract_problems import check_names, contract_problems
 from assets_core.authoring.decorators import Asset, AssetCheck
 from assets_core.authoring.edges import (
     deps_version,
@@ -547,6 +547,7 @@ class _Resolver:
             code_version=fingerprint.version,
             deps_version=deps_version(asset, dependencies, self._partitions),
             defined_in=defined_in(asset.function),
+            checks=check_names(asset, self._checks),
         )
 
 

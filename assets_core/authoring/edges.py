@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from assets_core.authoring.problems import kind_of
+from assets_core.authoring.row_schemas import with_text
 from assets_core.authoring.rules import dimensions, time_kind
-from assets_core.model.contracts import REJECTED_SUFFIX
+from assets_core.model.contracts import REASON_COLUMN, REJECTED_SUFFIX
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import Target
 from assets_core.model.records import VersionPart
@@ -135,11 +136,13 @@ def target_of(asset: Asset) -> Target:
 def rejected_target(target: Target) -> Target:
     """The destination of rows that a contract keeps out of `target`: its partitions are the asset's, each replaced as a whole.
 
-    Rows of `Append` may lie anywhere in time and belong to the partition that loaded them, beside it as well.
+    Rows of `Append` may lie anywhere in time and belong to the partition that loaded them, beside it as well. Where columns are declared,
+    the reason is one of them.
     """
     by = None if isinstance(target.write, Append) else target.partition_by
     name = f"{target.asset}{REJECTED_SUFFIX}"
-    return replace(target, asset=name, write=Replace(), partition_by=by)
+    schema = None if target.schema is None else with_text(target.schema, REASON_COLUMN)
+    return replace(target, asset=name, write=Replace(), partition_by=by, schema=schema)
 
 
 def deps_version(

@@ -16,6 +16,8 @@ from assets_core.model.table_schemas import Column, SchemaPolicy, TableSchema
 from partitions.errors import nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pyarrow as pa
     from pydantic import BaseModel
 
@@ -41,6 +43,7 @@ def as_table_schema(key: str, given: object) -> TableSchema | None:
     if isinstance(given, pa.Schema):
         fields = list(given)
     elif isinstance(given, type) and hasattr(given, "model_fields"):
+        _require_finite(f"asset {key!r}", given, ())
         fields = _model_fields(key, given)
     else:
         shown = f"the class {given.__name__}" if isinstance(given, type) else repr(given)[:80]
@@ -58,6 +61,17 @@ def as_table_schema(key: str, given: object) -> TableSchema | None:
             )
     columns = tuple(Column(one.name, str(one.type), one.nullable) for one in plain)
     return TableSchema(columns, plain.serialize().to_pybytes())
+
+
+def with_text(schema: TableSchema, name: str) -> TableSchema:
+    """The same columns, and after them one of text that may be null; a column of that name stays what it is."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    if name in {one.name for one in schema.columns}:
+        return schema
+    arrow = pa.ipc.read_schema(pa.py_buffer(schema.arrow)).append(pa.field(name, pa.string()))
+    columns = (*schema.columns, Column(name, str(pa.string())))
+    return TableSchema(columns, arrow.serialize().to_pybytes())
 
 
 def as_schema_policy(key: str, given: object, schema: object) -> SchemaPolicy:
@@ -108,6 +122,14 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     if is_.is_list(kind) or is_.is_large_list(kind):
         plain = pa.list_(plain_type(kind.value_type))
         return kind if kind == plain else plain
+    if is_.is_list_view(kind) or is_.is_large_list_view(kind):
+        return pa.list_(plain_type(kind.value_type))
+    if is_.is_fixed_size_list(kind):
+        plain = pa.list_(plain_type(kind.value_type), kind.list_size)
+        return kind if kind == plain else plain
+    if is_.is_map(kind):
+        plain = pa.map_(plain_type(kind.key_type), plain_type(kind.item_type))
+        return kind if kind == plain else plain
     if is_.is_struct(kind):
         fields = [kind.field(i) for i in range(kind.num_fields)]
         plain = pa.struct([(field.name, plain_type(field.type)) for field in fields])
@@ -138,6 +160,25 @@ def _check_names(key: str, names: list[str]) -> None:
             what = "twice" if other == name else f"and {other!r}, which differ only by case"
             raise DefinitionError(f"asset {key!r} has a schema with column {name!r} {what}")
         seen[folded] = name
+
+
+def _require_finite(where: str, model: type[BaseModel], within: tuple[type, ...]) -> None:
+    """Raise DefinitionError if a model has itself in a field, however deep: a column's type ends somewhere."""
+    for name, info in model.model_fields.items():
+        here = f"{where}: field {name!r} of {model.__name__}"
+        for one in _models_in(info.annotation):
+            if one is model or one in within:
+                raise _no_type(here, one, f"{one.__name__} has itself inside; {_SAY_SO}")
+            _require_finite(here, one, (*within, model))
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - whatever a user annotates with
+    if any(type(one).__module__.startswith("pyarrow") for one in get_args(annotation)):
+        return  # its Arrow type is given
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
+        yield annotation
+    for one in get_args(annotation):
+        yield from _models_in(one)
 
 
 def _model_fields(key: str, model: type[BaseModel]) -> list[pa.Field]:
@@ -188,7 +229,7 @@ def _plain_annotation(where: str, annotation: Any, marks: tuple[object, ...]) ->
         and len([a for a in arguments if a is not ...]) == 1
     ):
         return pa.list_(_arrow_type(where, arguments[0])[0])
-    if origin is dict:
+    if origin is dict and len(arguments) == 2:  # noqa: PLR2004 - of keys and values
         key, value = (_arrow_type(where, one)[0] for one in arguments)
         return pa.map_(key, value)
     if origin is Literal:
@@ -255,6 +296,12 @@ def _decimal(where: str, marks: tuple[object, ...]) -> pa.DataType:
             "Decimal",
             "say how many digits it has: Field(max_digits=12, decimal_places=2)",
         )
+    if found["max_digits"] > _MOST_DIGITS:
+        raise _no_type(
+            where,
+            f"Decimal with {found['max_digits']} digits",
+            f"{_MOST_DIGITS} is the most that a column has",
+        )
     return pa.decimal128(found["max_digits"], found["decimal_places"])
 
 
@@ -267,6 +314,7 @@ def _limit(mark: object, name: str) -> object:
     return None
 
 
+_MOST_DIGITS = 38
 _SAY_SO = "name its Arrow type: Annotated[…, pa.string()]"
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import PARTITION_COLUMN
-from assets_core.model.specs import HISTORY_COLUMNS, SCD2, Merge, RetryPolicy
+from assets_core.model.specs import HISTORY_COLUMNS, SCD2, Append, Merge, Replace, RetryPolicy
 from partitions.definitions import SINGLE, PartitionKind
 from partitions.errors import nearest
 
@@ -250,6 +250,8 @@ def _schema_problems(asset: Asset) -> Iterator[DefinitionError]:
     write = asset.write
     if isinstance(write, Merge | SCD2):
         wanted += [(f"{type(write).__name__}(keys=…)", column) for column in write.keys]
+    if isinstance(write, Append | Replace):
+        wanted += [(f"{type(write).__name__}(sort_by=…)", column) for column in write.sort_by]
     if isinstance(write, Merge):
         wanted.append(("Merge(order_by=…)", write.order_by))
     if isinstance(write, SCD2):

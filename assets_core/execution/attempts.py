@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from assets_core.authoring.binding import InputParameter
 from assets_core.execution.slices import slices_of
-from assets_core.execution.step_order import InputOrder, StepOrder
+from assets_core.execution.step_order import InputOrder, ReferenceOrder, StepOrder
 from assets_core.model.contract_rules import ForeignKey
 from assets_core.model.errors import DataError
 from partitions.keyed_mappings import All
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from assets_core.authoring.binding import Parameter
     from assets_core.model.contracts import Contract
+    from assets_core.model.io_manager import PartitionSlice
     from assets_core.planning.staleness import BoundDependency, Facts
 
 
@@ -66,7 +67,7 @@ def order_for(
         number=attempt.number,
         slices=slices_of(facts.indexes[attempt.asset], attempt.slots),
         inputs=tuple(
-            _input(attempt, one.name, edges[one.name], source)
+            _input(attempt.asset, attempt.slots, one.name, edges[one.name], source)
             for one in parameters
             if isinstance(one, InputParameter)
         ),
@@ -79,36 +80,39 @@ def order_for(
 
 def _references(
     attempt: Attempt, contract: Contract | None, source: Readable
-) -> tuple[InputOrder, ...]:
-    """What foreign keys look at: of each asset that one refers to, the partitions of all edges to it."""
+) -> tuple[ReferenceOrder, ...]:
+    """What foreign keys look at: of each asset that one refers to, the partitions of all edges to it.
+
+    Each partition for itself: what it is held against must not depend on which others are made along with it.
+    """
     rules = () if contract is None else contract.rules
-    assets = dict.fromkeys(rule.asset for rule in rules if isinstance(rule, ForeignKey))
     found = []
-    for asset in assets:
-        slices = {
-            one.id: one
-            for edge in source.edges
-            if edge.dependency.upstream == asset
-            for one in _input(attempt, "", edge, source).slices
-        }
-        found.append(InputOrder("", asset, tuple(slices.values())))
+    for asset in dict.fromkeys(rule.asset for rule in rules if isinstance(rule, ForeignKey)):
+        alike: dict[tuple[PartitionSlice, ...], list[int]] = {}
+        for position, own in enumerate(attempt.slots):
+            slices = {
+                one.id: one
+                for edge in source.edges
+                if edge.dependency.upstream == asset
+                for one in _input(attempt.asset, (own,), "", edge, source).slices
+            }
+            alike.setdefault(tuple(slices.values()), []).append(position)
+        found += [ReferenceOrder(asset, tuple(own), slices) for slices, own in alike.items()]
     return tuple(found)
 
 
 def _input(
-    attempt: Attempt, parameter: str, edge: BoundDependency, source: Readable
+    asset: str, slots: Sequence[int], parameter: str, edge: BoundDependency, source: Readable
 ) -> InputOrder:
     upstream = edge.dependency.upstream
-    wanted = sorted(
-        {int(slot) for own in attempt.slots for slot in edge.mapped.upstream_slots(own)}
-    )
+    wanted = sorted({int(slot) for own in slots for slot in edge.mapped.upstream_slots(own)})
     index = source.facts.indexes[upstream]
     readable = source.readable(upstream)
     absent = [slot for slot in wanted if not readable[slot]]
     if absent:
         # `All` reads what there is; the planner let only partitions be missing that aren't due yet.
         if not edge.dependency.allow_missing and not isinstance(edge.dependency.mapping, All):
-            raise _no_rows(attempt.asset, upstream, index.key(absent[0]))
+            raise _no_rows(asset, upstream, index.key(absent[0]))
         wanted = [slot for slot in wanted if readable[slot]]
     return InputOrder(parameter, upstream, slices_of(index, wanted), edge.dependency.columns)
 

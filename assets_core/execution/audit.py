@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from assets_core.execution.contract_pass import ContractJudge, JudgedRows
 from assets_core.execution.rejects import held_token, rejected_request
 from assets_core.model.contracts import REASON_COLUMN
-from assets_core.model.errors import DataError
+from assets_core.model.errors import DataError, IOManagerError
 from assets_core.model.io_manager import ReadRequest
+from assets_core.model.specs import SCD2, Replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from assets_core.authoring.outline import Outline
-    from assets_core.execution.contract_pass import Keys, Offender
-    from assets_core.execution.step_order import InputOrder, StepOrder
+    from assets_core.execution.contract_pass import Keys, Offender, OwnKeys
+    from assets_core.execution.step_order import ReferenceOrder, StepOrder
     from assets_core.model.checks import CheckOutcome
     from assets_core.model.contracts import Contract
-    from assets_core.model.io_manager import IOManager, Staged
+    from assets_core.model.io_manager import IOManager, Staged, Target
 
 
 class CheckFailedError(DataError):
@@ -64,7 +65,8 @@ class Auditor:
 
     def judge_published(self, contract: Contract, order: StepOrder) -> tuple[CheckOutcome, ...]:
         """What the contract says of the partitions of `order` as they are at their destination. Raises DataError, IOManagerError."""
-        manager, target = self._outline.manager(order.asset), self._outline.target(order.asset)
+        manager = self._outline.manager(order.asset)
+        target = as_returned(self._outline.target(order.asset))
         rows = JudgedRows(
             order.asset,
             order.slices,
@@ -115,16 +117,26 @@ class Auditor:
             raise
         return Audited(good, rejected, outcomes)
 
-    def _keys(self, references: Sequence[InputOrder], keys: Keys) -> pa.RecordBatchReader:
+    def _keys(self, references: Sequence[ReferenceOrder], keys: Keys) -> Iterator[OwnKeys]:
         asset, columns = keys
-        order = next(one for one in references if one.upstream == asset)
         manager, target = self._outline.manager(asset), self._outline.target(asset)
-        if not order.slices:
-            import pyarrow as pa  # noqa: PLC0415 - heavy
+        for one in references:
+            if one.asset != asset or not one.slices:
+                continue
+            try:
+                found = manager.read(ReadRequest(target, one.slices, columns))
+            except IOManagerError:
+                # An output without rows may have no columns either: then there are no keys.
+                if manager.read(ReadRequest(target, one.slices)).schema.names:
+                    raise
+            else:
+                if found.schema.names:
+                    yield one.own, found
 
-            none = pa.table({name: pa.nulls(0) for name in columns})
-            return none.to_reader()
-        return manager.read(ReadRequest(target, order.slices, columns))
+
+def as_returned(target: Target) -> Target:
+    """Where to read what a function returned, which is what contracts and checks are about: of a history its events, not their fold."""
+    return replace(target, write=Replace()) if isinstance(target.write, SCD2) else target
 
 
 def _restaged(
@@ -138,7 +150,7 @@ def _restaged(
         good = manager.stage(request, manager.read_staged(held))
     finally:
         manager.discard(held)
-    return replace(good, dropped=staged.dropped)
+    return replace(good, dropped=staged.dropped, dropped_columns=staged.dropped_columns)
 
 
 def _good(rows: JudgedRows, offenders: Sequence[Offender]) -> pa.RecordBatchReader:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from assets_core.failpoints import failpoint
+from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed
 from assets_core.model.records import AttemptFailed, StepSucceeded
 
@@ -67,11 +68,11 @@ def _publish_rejected(manager: IOManager, done: Sequence[Done]) -> dict[int, Att
     refused = {}
     for (one, rejected), answer in zip(waiting, answers, strict=True):
         if isinstance(answer, PublishFailed):
-            found = () if answer.fenced else manager.published(rejected.request)
+            found, told = _found(manager, rejected, answer)
             if found is None or len(found) < len(rejected.request.slices):
                 if one.staged is not None:
                     manager.discard(one.staged)
-                refused[one.attempt.step_id] = _failure(one, answer, unknown=False)
+                refused[one.attempt.step_id] = _failure(one, told, unknown=False)
     return refused
 
 
@@ -82,9 +83,9 @@ def _outcome(
     if isinstance(answer, Published):
         receipts = answer.receipts
     elif isinstance(answer, PublishFailed):
-        found = _found(manager, one, answer)
+        found, told = _found(manager, one.staged, answer)
         if found is None or len(found) < len(one.attempt.slots):
-            return _failure(one, answer, unknown=found is None or bool(found))
+            return _failure(one, told, unknown=found is None or bool(found))
         receipts = found
     given = one.produced.data_version
     if given is not None:
@@ -96,12 +97,19 @@ def _outcome(
 
 
 def _found(
-    manager: IOManager, one: Done, failed: PublishFailed
-) -> tuple[WriteReceipt, ...] | None:
-    """What the destination has of a step whose publishing failed; None if it can't tell."""
-    if failed.fenced or one.staged is None:
-        return ()
-    return manager.published(one.staged.request)
+    manager: IOManager, staged: Staged | None, failed: PublishFailed
+) -> tuple[tuple[WriteReceipt, ...] | None, PublishFailed]:
+    """What the destination has of rows whose publishing failed, None if it can't tell; and the failure, with why it can't.
+
+    A destination that is out of reach fails the steps that store there, and no others.
+    """
+    if failed.fenced or staged is None:
+        return (), failed
+    try:
+        return manager.published(staged.request), failed
+    except IOManagerError as error:
+        message = f"{failed.message}; and whether the rows arrived can't be asked: {error.message}"
+        return None, replace(failed, message=message)
 
 
 def _failure(one: Done, answer: PublishFailed, *, unknown: bool) -> AttemptFailed:
@@ -109,7 +117,7 @@ def _failure(one: Done, answer: PublishFailed, *, unknown: bool) -> AttemptFaile
         step_id=one.attempt.step_id,
         epoch=one.attempt.epoch,
         message=f"{answer.message} ({answer.hint})" if answer.hint else answer.message,
-        traceback="",
+        traceback=answer.frames,
         final=True,
         checks=one.produced.checks,
         code=answer.code,

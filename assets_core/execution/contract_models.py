@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from assets_core.authoring.binding import LoadAs
 from assets_core.execution.inputs import convert_input
+from assets_core.execution.outputs import user_error
 from assets_core.model.contract_rules import FrameSchema, RowModel
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ class ModelFound:
 
 
 def judge_models(rules: Sequence[Rule], rows: JudgedRows) -> Mapping[str, ModelFound]:
-    """What the rules of other libraries say, by the rule's name. Reads the rows once more for each."""
+    """What the rules of other libraries say, by the rule's name. Reads the rows once more for each.
+
+    Raises UserCodeError for what a model or schema raises that is no answer about rows.
+    """
     found: dict[str, ModelFound] = {}
     for rule in rules:
         match rule:
@@ -76,6 +80,8 @@ def _by_model(rule: RowModel, rows: JudgedRows) -> ModelFound:
                         for one in error.errors(include_url=False, include_input=False)
                     )
                     _note(found, slot, place, f"{rule.name}: {_cut(told)}")
+                except Exception as error:
+                    raise user_error(f"{rule.name} of {rows.asset}'s contract", error) from error
                 place += 1
     return found
 
@@ -92,6 +98,8 @@ def _by_schema(rule: FrameSchema, rows: JudgedRows) -> ModelFound:
             schema.validate(frame, lazy=True)
         except (SchemaErrors, SchemaError) as error:
             _note_cases(found, rule, slot, first, error.failure_cases.to_dict("records"))
+        except Exception as error:
+            raise user_error(f"{rule.name} of {rows.asset}'s contract", error) from error
         first += len(frame)
     return found
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from assets_core.execution.contract_models import judge_models
 from assets_core.execution.contract_sql import (
+    KEY_SLOT,
     ROW,
     SHOWN_CHARACTERS,
     SLOT,
@@ -24,9 +27,12 @@ from assets_core.execution.contract_sql import (
 )
 from assets_core.model.checks import CheckOutcome
 from assets_core.model.contract_rules import (
+    AcceptedValues,
     ForeignKey,
     FrameSchema,
     FreshColumn,
+    InRange,
+    Matches,
     RowCount,
     RowModel,
     RowRule,
@@ -43,12 +49,15 @@ if TYPE_CHECKING:
 
     from assets_core.execution.contract_models import ModelFound
     from assets_core.execution.contract_sql import Compiled, SqlRule
-    from assets_core.model.contract_rules import Rule
+    from assets_core.model.contract_rules import Rule, Value
     from assets_core.model.contracts import Contract
     from assets_core.model.io_manager import PartitionSlice
 
 Keys = tuple[str, tuple[str, ...]]
 """An asset, and the columns of it that a foreign key refers to."""
+
+OwnKeys = tuple[tuple[int, ...], "pa.RecordBatchReader"]
+"""The keys that rows of some partitions may have, and the positions of these partitions in `JudgedRows.slices`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +96,12 @@ class ContractJudge:
         self,
         contract: Contract,
         rows: JudgedRows,
-        keys: Callable[[Keys], pa.RecordBatchReader],
+        keys: Callable[[Keys], Iterable[OwnKeys]],
         now: datetime,
     ) -> Verdict:
         """What the contract says of these rows.
 
-        `keys` answers the columns of another asset that a foreign key refers to; `now` stands in for the end of a window.
+        `keys` answers the columns of another asset that a foreign key refers to, partition by partition; `now` stands in for the end of a window.
 
         Raises DataError if a rule can't be checked: a column that isn't there, an expression that DuckDB doesn't understand.
         """
@@ -103,6 +112,7 @@ class ContractJudge:
         ]
         for rule in known if len(schema) else ():
             _require_columns(rows.asset, rule, schema)
+            _require_types(rows.asset, rule, schema)
         frame = _Frame(rows, schema, known)
         summary = self._summary(frame, keys) if len(schema) else {}
         models = judge_models(known, rows)
@@ -115,7 +125,7 @@ class ContractJudge:
         return Verdict(outcomes, lambda: self._offenders(frame, keys, models))
 
     def _summary(
-        self, frame: _Frame, keys: Callable[[Keys], pa.RecordBatchReader]
+        self, frame: _Frame, keys: Callable[[Keys], Iterable[OwnKeys]]
     ) -> dict[int, tuple[Any, ...]]:
         compiled = frame.compiled
         try:
@@ -135,7 +145,7 @@ class ContractJudge:
     def _offenders(
         self,
         frame: _Frame,
-        keys: Callable[[Keys], pa.RecordBatchReader],
+        keys: Callable[[Keys], Iterable[OwnKeys]],
         models: Mapping[str, ModelFound],
     ) -> Iterator[Offender]:
         """In order of rows, each once, whichever rules it breaks."""
@@ -154,7 +164,7 @@ class ContractJudge:
         frame: _Frame,
         compiled: Compiled,
         statement: str,
-        keys: Callable[[Keys], pa.RecordBatchReader],
+        keys: Callable[[Keys], Iterable[OwnKeys]],
     ) -> list[tuple[Any, ...]]:
         connection = self._opened()
         tables: list[str] = []
@@ -162,7 +172,7 @@ class ContractJudge:
             for position, rule in enumerate(compiled.row_rules):
                 if isinstance(rule, ForeignKey):
                     tables.append(key_table(position))
-                    _load_keys(connection, position, keys((rule.asset, rule.to)))
+                    _load_keys(connection, position, rule, frame, keys((rule.asset, rule.to)))
             connection.register(STAGED, frame.fed())
             return connection.execute(statement, list(compiled.values)).fetchall()
         finally:
@@ -171,7 +181,7 @@ class ContractJudge:
                 connection.execute(f"drop table if exists {table}")
 
     def _blame(
-        self, frame: _Frame, keys: Callable[[Keys], pa.RecordBatchReader], error: Exception
+        self, frame: _Frame, keys: Callable[[Keys], Iterable[OwnKeys]], error: Exception
     ) -> DataError:
         """The error, told of the rule that it comes from: DuckDB says what is wrong with a statement, and ours holds all rules."""
         import duckdb  # noqa: PLC0415 - heavy
@@ -270,24 +280,44 @@ def _schema_of(rows: JudgedRows) -> pa.Schema:
 
 
 def _load_keys(
-    connection: DuckDBPyConnection, position: int, stream: pa.RecordBatchReader
+    connection: DuckDBPyConnection,
+    position: int,
+    rule: ForeignKey,
+    frame: _Frame,
+    found: Iterable[OwnKeys],
 ) -> None:
+    """Make the key table of a foreign key: the distinct keys for each partition. Raises DataError if they don't compare with the rows."""
+    names = [key_column(position, part) for part in range(len(rule.to))]
+    table, columns = key_table(position), ", ".join(map(quoted, names))
+    is_new = True
+    for own, stream in found:
+        _require_same_sorts(frame, rule, stream.schema)
+        with _registered(connection, f"{table}_source", stream, names) as source:
+            rows = f"select unnest($1::integer[]) as {KEY_SLOT}, {columns} from (select distinct {columns} from {source})"  # noqa: S608 - our own names
+            how = f"create temp table {table} as" if is_new else f"insert into {table} by name"
+            connection.execute(f"{how} {rows}", [list(own)])
+        is_new = False
+    if is_new:
+        nothing = ", ".join(f"null as {name}" for name in (KEY_SLOT, *names))
+        connection.execute(f"create temp table {table} as select {nothing} limit 0")
+
+
+@contextmanager
+def _registered(
+    connection: DuckDBPyConnection, source: str, stream: pa.RecordBatchReader, names: Sequence[str]
+) -> Iterator[str]:
+    """The stream under the name `source`, its columns renamed and in types that DuckDB has."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
-    names = [key_column(position, part) for part in range(len(stream.schema))]
     none = [_readable(pa.array([], one.type)) for one in stream.schema]
+    schema = pa.schema([(name, one.type) for name, one in zip(names, none, strict=True)])
     batches = (
-        pa.RecordBatch.from_arrays([_readable(one) for one in batch.columns], names)
+        pa.RecordBatch.from_arrays([_readable(one) for one in batch.columns], schema=schema)
         for batch in stream
     )
-    schema = pa.schema([(name, one.type) for name, one in zip(names, none, strict=True)])
-    source = f"{key_table(position)}_source"
     connection.register(source, pa.RecordBatchReader.from_batches(schema, batches))
     try:
-        columns = ", ".join(map(quoted, names))
-        connection.execute(
-            f"create or replace temp table {key_table(position)} as select distinct {columns} from {source}"  # noqa: S608 - our own names
-        )
+        yield source
     finally:
         connection.unregister(source)
 
@@ -303,6 +333,69 @@ def _require_columns(asset: str, rule: Rule, schema: pa.Schema) -> None:
                 if near
                 else f"return a column {column!r}, or change the rule",
             )
+
+
+def _require_types(asset: str, rule: Rule, schema: pa.Schema) -> None:
+    """Raise DataError if DuckDB could only compare by a cast: text with numbers, for instance, which calls '10' smaller than '9'."""
+    match rule:
+        case AcceptedValues(values=values):
+            given = values
+        case InRange():
+            given = tuple(one for one in (rule.min, rule.max) if one is not None)
+        case Matches(regex=regex):
+            given = (regex,)
+        case _:
+            return
+    (column,) = rule.columns
+    kind = schema.field(column).type
+    sort = _sort_of(kind)
+    for value in given:
+        if sort is not None and _sort_of_value(value) != sort:
+            raise DataError(
+                f"{asset}: the contract's {rule.name} compares column {column!r}, which is {kind}, with {value!r}",
+                hint="write values of the column's own type, or cast the column in the function that returns the rows",
+            )
+
+
+def _require_same_sorts(frame: _Frame, rule: ForeignKey, keys: pa.Schema) -> None:
+    for column, key in zip(rule.columns, rule.to, strict=True):
+        kind, other = frame.schema.field(column).type, keys.field(key).type
+        if None not in {_sort_of(kind), _sort_of(other)} and _sort_of(kind) != _sort_of(other):
+            raise DataError(
+                f"{frame.rows.asset}: the contract's {rule.name} compares column {column!r}, which is {kind},"
+                f" with {rule.asset}'s {key!r}, which is {other}",
+                hint="cast one of them in the function that returns the rows",
+            )
+
+
+def _sort_of(kind: pa.DataType) -> str | None:
+    """What values of a type compare with; None for a column that has held nulls only, where there is nothing to compare."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    types = pa.types
+    if types.is_null(kind):
+        return None
+    if types.is_boolean(kind):
+        return "truth"
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return "number"
+    if types.is_date(kind) or types.is_timestamp(kind):
+        return "time"
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return "text"
+    return str(kind)
+
+
+def _sort_of_value(value: Value) -> str:
+    match value:
+        case bool():
+            return "truth"
+        case int() | float() | Decimal():
+            return "number"
+        case date():
+            return "time"
+        case _:
+            return "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,4 +530,4 @@ def _first_line(error: Exception) -> str:
     return " ".join(told.split())
 
 
-__all__ = ["ContractJudge", "JudgedRows", "Keys", "Offender", "Verdict"]
+__all__ = ["ContractJudge", "JudgedRows", "Keys", "Offender", "OwnKeys", "Verdict"]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from assets_core.model.contract_rules import Rule, Value
 
 SLOT: Final = "_partita_slot"
+KEY_SLOT: Final = "_partita_key_slot"
 ROW: Final = "_partita_row"
 STAGED: Final = "_partita_staged"
 EXAMPLES: Final = 3
@@ -73,7 +74,10 @@ class _Statement:
 
 
 def key_table(position: int) -> str:
-    """The table that holds the distinct keys of the foreign key at this position of the row rules; its columns are `key_column`."""
+    """The table of the distinct keys that rows may have under the foreign key at this position of the row rules.
+
+    Its columns are `key_column` and, since each partition has keys of its own, `KEY_SLOT`.
+    """
     return f"_partita_keys_{position}"
 
 
@@ -168,7 +172,8 @@ def _add(statement: _Statement, rule: SqlRule, position: int, floats: frozenset[
             table = key_table(position)
             keys = [key_column(position, part) for part in range(len(names))]
             same = " and ".join(f"{a} = {b}" for a, b in zip(names, keys, strict=True))
-            statement.joins.append(f"left join {table} on {same}")
+            own = f"{table}.{KEY_SLOT} = {STAGED}.{SLOT}"
+            statement.joins.append(f"left join {table} on {own} and {same}")
             whole = " and ".join(f"{name} is not null" for name in names)
             condition = f"{whole} and {keys[0]} is null"
         case RowRule(sql=sql):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from assets_core.execution.audit import CheckFailedError
-from assets_core.model.errors import PartitaError, UserCodeError
+from assets_core.model.errors import IOManagerError, PartitaError, UserCodeError
 from assets_core.telemetry.observability import step_span
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def failed(error: PartitaError) -> Failed:
     return Failed(
         message=f"{error.message} ({error.hint})" if error.hint else error.message,
         code=error.code,
-        frames=error.frames if isinstance(error, UserCodeError) else "",
+        frames=error.frames if isinstance(error, (IOManagerError, UserCodeError)) else "",
         checks=error.checks if isinstance(error, CheckFailedError) else (),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assets_core.model.errors import UserCodeError
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-ACCEPTED = "a pyarrow Table or RecordBatchReader, a pandas or polars frame, a DuckDB relation, an iterator of record batches, Output(rows, data_version=...), None, or Skip(...)"
+ACCEPTED = "a pyarrow Table or RecordBatchReader, a pandas or polars frame (lazy ones are collected), a DuckDB relation, an iterator of record batches, Output(rows, data_version=...), None, or Skip(...)"
 
 _OURS = tuple(
     str(Path(__file__).resolve().parents[2] / package)
@@ -41,6 +41,8 @@ class OutputStream:
             value = pa.Table.from_batches([value])
         if isinstance(value, pa.Table):
             return value.to_reader()
+        if type(value).__module__.startswith("polars") and hasattr(value, "collect"):
+            value = _collected(value)
         if hasattr(value, "__arrow_c_stream__"):
             reader = pa.RecordBatchReader.from_stream(value)
             return pa.RecordBatchReader.from_batches(reader.schema, self._watched(reader))
@@ -136,6 +138,16 @@ def user_frames(error: BaseException) -> str:
     if not told.stack:
         text = text.replace("Traceback (most recent call last):\n", "", 1)
     return text.rstrip()
+
+
+def _collected(lazy: Any) -> object:  # noqa: ANN401 - its arguments differ between versions
+    """The rows of a lazy frame, by the engine that works through more than memory holds."""
+    from inspect import signature  # noqa: PLC0415 - rare
+
+    # Before 1.23 polars asked for it by another name.
+    if "streaming" in signature(lazy.collect).parameters:
+        return lazy.collect(streaming=True)
+    return lazy.collect(engine="streaming")
 
 
 def _chain(first: object, rest: Iterator[object]) -> Iterator[object]:

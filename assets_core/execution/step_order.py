@@ -30,12 +30,21 @@ class InputOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferenceOrder:
+    """The partitions of `asset` that foreign keys of some of the step's own partitions look at; `own` are positions in the order's `slices`."""
+
+    asset: str
+    own: tuple[int, ...]
+    slices: tuple[PartitionSlice, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepOrder:
     """One attempt. `slices` are the partitions to make; `epoch` and `token` are those of its claim.
 
     `elsewhere`: another process will publish, so what is staged must be where that one can reach it.
     `timeout` is in seconds, `memory` in bytes; None means no limit. `now`, aware, is what the contract takes for the present; `references`
-    says which partitions its foreign keys look at, one entry per asset.
+    says which partitions its foreign keys look at: for each asset, own partitions that look at the same ones together.
     """
 
     run_id: str
@@ -50,7 +59,7 @@ class StepOrder:
     elsewhere: bool = False
     timeout: float | None = None
     memory: int | None = None
-    references: tuple[InputOrder, ...] = ()
+    references: tuple[ReferenceOrder, ...] = ()
 
     def to_json(self) -> str:
         """The order as one line of text."""
@@ -64,7 +73,9 @@ class StepOrder:
                 "attempt": self.number,
                 "partitions": _packed(self.slices),
                 "inputs": [_input_as_json(one) for one in self.inputs],
-                "references": [_input_as_json(one) for one in self.references],
+                "references": [
+                    [one.asset, one.own, _packed(one.slices)] for one in self.references
+                ],
                 "now": self.now.isoformat(),
                 "elsewhere": self.elsewhere,
                 "timeout": self.timeout,
@@ -85,7 +96,10 @@ class StepOrder:
             number=found["attempt"],
             slices=_unpacked(found["partitions"]),
             inputs=tuple(map(_input_from_json, found["inputs"])),
-            references=tuple(map(_input_from_json, found["references"])),
+            references=tuple(
+                ReferenceOrder(asset, tuple(own), _unpacked(slices))
+                for asset, own, slices in found["references"]
+            ),
             now=datetime.fromisoformat(found["now"]),
             elsewhere=found["elsewhere"],
             timeout=found["timeout"],

@@ -14,7 +14,7 @@ from assets_core.authoring.binding import (
     ResourceParameter,
 )
 from assets_core.authoring.decorators import Output, Skip
-from assets_core.execution.audit import Auditor, CheckFailedError
+from assets_core.execution.audit import Auditor, CheckFailedError, as_returned
 from assets_core.execution.inputs import convert_input, load_input
 from assets_core.execution.outputs import OutputStream, user_error
 from assets_core.model.checks import CheckOutcome, CheckResult
@@ -126,7 +126,8 @@ class Worker:
 
     def recheck(self, order: StepOrder) -> tuple[CheckOutcome, ...]:
         """What contract and checks say of partitions that are published already. Raises as `execute` does."""
-        manager, target = self._manager(order.asset), self._resolved.outline.target(order.asset)
+        manager = self._manager(order.asset)
+        target = as_returned(self._resolved.outline.target(order.asset))
         contract = self._resolved.assets[order.asset].contract
         with _reading(order.asset):
             outcomes = () if contract is None else self._auditor.judge_published(contract, order)

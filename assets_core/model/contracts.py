@@ -85,14 +85,18 @@ class Contract:
         return self.on_violation is OnViolation.QUARANTINE
 
     @property
-    def models(self) -> tuple[type, ...]:
-        """The classes of other libraries that are rules of it."""
-        given = (
-            rule.model if isinstance(rule, RowModel) else rule.schema
-            for rule in self.rules
-            if isinstance(rule, RowModel | FrameSchema)
-        )
-        return tuple(one for one in given if isinstance(one, type))
+    def code(self) -> tuple[object, ...]:
+        """Classes and functions of the author's that rules of it call."""
+        found: list[object] = []
+        for rule in self.rules:
+            match rule:
+                case RowModel():
+                    found.append(rule.model)
+                case FrameSchema():
+                    found += [rule.schema] if isinstance(rule.schema, type) else rule.functions
+                case _:
+                    continue
+        return tuple(found)
 
     def stops(self, rule: Rule) -> bool:
         """Whether a violation of this rule keeps everything from being published."""
@@ -120,6 +124,13 @@ def _as_rule(given: object) -> Rule:
             raise DefinitionError(
                 f"a contract holds {shown(given)}, which is not for pandas frames",
                 hint="take the schema from pandera.pandas",
+            )
+        if getattr(given, "drop_invalid_rows", False) or getattr(
+            getattr(given, "Config", None), "drop_invalid_rows", False
+        ):
+            raise DefinitionError(
+                f"a contract holds {shown(given)}, which has drop_invalid_rows: it never says which rows are wrong",
+                hint='leave that out; on_violation="quarantine" keeps such rows out, and shows them',
             )
         return FrameSchema(given)
     if isinstance(given, type) and issubclass(given, RULES):

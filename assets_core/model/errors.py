@@ -85,9 +85,16 @@ class RunTakenOverError(PartitaError):
 
 
 class IOManagerError(PartitaError):
-    """A destination can't be read or written; the message names the path or table and the cause."""
+    """A destination can't be read or written; the message names the path or table and the cause.
+
+    `frames` is the traceback of a user's own IO manager as text, trimmed to their frames; empty where it was not their code that raised.
+    """
 
     code = "io-manager"
+
+    def __init__(self, message: str, *, frames: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.frames = frames
 
 
 class QueryError(PartitaError):

@@ -335,7 +335,8 @@ class StateSnapshot:
 
     `seq` is the committed counter, `state_id` what no other store has. `partitions` and `version_ids` have an entry for every asset asked for. `other_spaces` names, for
     an asset without any state under its current partition space, the space that its state is kept under.
-    `in_flight` holds, per run that has not ended, the ids that its steps are working on, by asset.
+    `in_flight` holds, per run that has not ended, the ids that its steps are working on, by asset. `key_changes` says, by the space of
+    dynamic keys, at which seq one was last removed or came back; a space where none was is left out.
     """
 
     seq: int
@@ -344,6 +345,7 @@ class StateSnapshot:
     version_ids: Mapping[str, VersionIds]
     other_spaces: Mapping[str, str]
     in_flight: Mapping[str, Mapping[str, tuple[int, ...]]]
+    key_changes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

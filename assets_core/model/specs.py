@@ -49,33 +49,47 @@ class Replace:
     """Afterwards the rows of exactly the step's partitions are exactly the returned rows; zero rows clear them.
 
     `out_of_range` says what happens, with `partition_by`, to a row outside the step's partitions: an error, or dropped and counted.
+    `sort_by` names columns in whose order the rows of a partition are stored (ascending, nulls last), so that readers skip more of them.
 
     >>> Replace(out_of_range="drop").text()
     'replace(out_of_range=drop)'
+    >>> Replace(sort_by=["customer"]).text()
+    "replace(out_of_range=error, sort_by=['customer'])"
     """
 
     out_of_range: OutOfRange | Literal["error", "drop"] = OutOfRange.ERROR
+    sort_by: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "out_of_range", _choice(OutOfRange, self.out_of_range, "out_of_range")
-        )
+    def __init__(
+        self,
+        out_of_range: OutOfRange | Literal["error", "drop"] = OutOfRange.ERROR,
+        sort_by: Sequence[str] = (),
+    ) -> None:
+        object.__setattr__(self, "out_of_range", _choice(OutOfRange, out_of_range, "out_of_range"))
+        object.__setattr__(self, "sort_by", _sort_by("Replace", sort_by))
 
     def text(self) -> str:
         """Canonical text, part of the asset's code version."""
-        return f"replace(out_of_range={self.out_of_range})"
+        more = f", sort_by={list(self.sort_by)}" if self.sort_by else ""
+        return f"replace(out_of_range={self.out_of_range}{more})"
 
 
 @dataclass(frozen=True, slots=True)
 class Append:
     """Adds the returned rows under the partition that loaded them; a re-run first removes what that same partition loaded.
 
-    Rows may lie anywhere in time, so a late delivery keeps its own place: exactly once per partition, not per attempt.
+    Rows may lie anywhere in time, so a late delivery keeps its own place: exactly once per partition, not per attempt. `sort_by` is
+    as with `Replace`, within each load.
     """
+
+    sort_by: tuple[str, ...] = ()
+
+    def __init__(self, sort_by: Sequence[str] = ()) -> None:
+        object.__setattr__(self, "sort_by", _sort_by("Append", sort_by))
 
     def text(self) -> str:
         """Canonical text, part of the asset's code version."""
-        return "append()"
+        return f"append(sort_by={list(self.sort_by)})" if self.sort_by else "append()"
 
 
 class MergeScope(StrEnum):
@@ -114,13 +128,15 @@ class Merge:
         delete_when: str | None = None,
     ) -> None:
         object.__setattr__(self, "keys", _columns("Merge", "keys", keys))
-        object.__setattr__(self, "order_by", order_by)
+        object.__setattr__(self, "order_by", _column("Merge", "order_by", order_by))
         object.__setattr__(
             self, "on_duplicate", _choice(OnDuplicate, on_duplicate, "on_duplicate")
         )
         object.__setattr__(self, "scope", _choice(MergeScope, scope, "scope"))
         object.__setattr__(self, "delete_when", delete_when)
-        if delete_when is not None and (not isinstance(delete_when, str) or not delete_when):
+        if delete_when is not None and (
+            not isinstance(delete_when, str) or not delete_when.strip()
+        ):
             raise DefinitionError(
                 f"Merge(delete_when={delete_when!r}) is no condition in SQL",
                 hint='write delete_when="is_deleted" or the like',
@@ -180,7 +196,7 @@ class SCD2:
         object.__setattr__(self, "keys", _columns("SCD2", "keys", keys))
         tracked = None if track is None else _columns("SCD2", "track", track)
         object.__setattr__(self, "track", tracked)
-        object.__setattr__(self, "effective", effective)
+        object.__setattr__(self, "effective", _column("SCD2", "effective", effective))
         object.__setattr__(self, "on_absent", _choice(OnAbsent, on_absent, "on_absent"))
         if effective is not None and self.on_absent is OnAbsent.CLOSE:
             raise DefinitionError(
@@ -190,6 +206,11 @@ class SCD2:
         twice = [name for name in (*(tracked or ()), effective) if name in self.keys]
         if twice:
             raise DefinitionError(f"SCD2 names {twice[0]!r} as a key and as something else")
+        if effective is not None and effective in (tracked or ()):
+            raise DefinitionError(
+                f"SCD2 names {effective!r} as effective and in track: it says when a version begins, not whether",
+                hint=f"leave {effective!r} out of track",
+            )
 
     def text(self) -> str:
         """Canonical text, part of the asset's code version."""
@@ -363,6 +384,7 @@ class AssetSpec:
     code_version: str
     deps_version: str
     defined_in: str = field(default="", compare=False)
+    checks: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 def _columns(mode: str, option: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -376,9 +398,25 @@ def _columns(mode: str, option: str, names: Sequence[str]) -> tuple[str, ...]:
         raise DefinitionError(
             f"{mode} needs at least one {what}", hint=f'write {mode}(keys=["id"])'
         )
+    for name in found:
+        _column(mode, option, name)
     if len(set(found)) != len(found):
         raise DefinitionError(f"{mode}({option}={list(found)}) names a column twice")
     return found
+
+
+def _column(mode: str, option: str, name: str | None) -> str | None:
+    """The name, or None where there is none."""
+    if name is not None and (not isinstance(name, str) or not name):
+        raise DefinitionError(
+            f"{mode}({option}=…) has {name!r}, which is no name of a column",
+            hint="name columns as text",
+        )
+    return name
+
+
+def _sort_by(mode: str, names: Sequence[str]) -> tuple[str, ...]:
+    return _columns(mode, "sort_by", names) if names else ()
 
 
 def _choice(kind: type[_E], value: _E | str, name: str) -> _E:

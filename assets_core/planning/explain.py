@@ -9,7 +9,7 @@ import numpy as np
 
 from assets_core.planning.changes import Side
 from assets_core.planning.reasons import Reason
-from assets_core.planning.staleness import judge
+from assets_core.planning.staleness import judge, keys_changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,6 +108,16 @@ def _explain(context: _Context, asset: str, slot: int) -> Explanation:
             evidence["upstream"] = context.name(*found[0])
             evidence["upstream_seq"] = int(
                 context.judged[found[0][0]][0].facts.data_seq[found[0][1]]
+            )
+        elif reason is Reason.INPUT:
+            edge = bound[int(verdict.causes[slot])].dependency
+            evidence["upstream"] = edge.upstream
+            evidence["upstream_seq"] = keys_changed(
+                context.facts, context.facts.graph.spec(asset), edge
+            )
+            because = (
+                f"a partition of {edge.upstream} was removed or came back (seq {evidence['upstream_seq']})"
+                f" after this was computed (it read up to seq {past.read_seq})"
             )
     because += _lateness(context, verdict, slot, reason, evidence)
     if past.read_seq is not None and int(verdict.facts.read_seq[slot]) > past.read_seq:

@@ -9,7 +9,8 @@ its first input) and `data_seq` (the seq at which its rows last changed). A part
     failed    if its last failure is later than that     code     if it was made by another code version
     deps      if edges, mappings or partition space changed
     provisional  if it was made while its window was open, and the window has closed
-    input     if some mapped upstream partition u has data_seq(u) > read_seq(p)
+    input     if some mapped upstream partition u has data_seq(u) > read_seq(p), or if it is read across the keys of a dynamic
+              definition, of which one was removed or came back later than read_seq(p)
     lookback  if one of the `lookback` partitions after it became due only after it was made
 
 and *root stale* if any of these holds. It is *transitively* stale if it is not root stale and some mapped upstream partition is
@@ -37,6 +38,7 @@ from assets_core.planning.lateness import (
 )
 from assets_core.planning.reasons import Reason
 from partitions.mapped_set import bind_mapping
+from partitions.mappings import dynamic_spaces_across
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -242,9 +244,12 @@ def judge_asset(
     oldest_read = least(recorded.read_seq)
     for position, edge in enumerate(bound):
         upstream = above[edge.dependency.upstream]
-        if edge.dependency.mapping.triggers and most(upstream.changed) > oldest_read:
+        keys_seq = keys_changed(facts, spec, edge.dependency)
+        if edge.dependency.mapping.triggers and (
+            most(upstream.changed) > oldest_read or keys_seq > oldest_read
+        ):
             newest = edge.mapped.max_upstream(upstream.data_seq)
-            mark(newest > own.read_seq, Reason.INPUT, position)
+            mark((newest > own.read_seq) | (keys_seq > own.read_seq), Reason.INPUT, position)
     if horizon is not None:
         late = made_before_later_ones(horizon, own.due, spec.lookback, index.lane_length)
         mark(late, Reason.LOOKBACK)
@@ -254,6 +259,19 @@ def judge_asset(
         if edge.dependency.mapping.triggers and stale.any():
             mark(edge.mapped.any_upstream(stale), Reason.UPSTREAM, position)
     return Staleness(spec.key, own, reasons, causes, root, ~fresh)
+
+
+def keys_changed(facts: Facts, spec: AssetSpec, edge: Dependency) -> int:
+    """The seq at which a dynamic key was last removed or came back across which the edge reads; 0: none ever was.
+
+    A partition that is no longer read has nothing in the snapshot that would tell, and one that came back has its old `data_seq`.
+    """
+    changes = facts.state.key_changes
+    if not changes:
+        return 0
+    upstream = facts.graph.spec(edge.upstream).partitions
+    spaces = dynamic_spaces_across(edge.mapping, upstream, spec.partitions)
+    return max((changes.get(space, 0) for space in spaces), default=0)
 
 
 def _with_ancestors(graph: AssetGraph, assets: Iterable[str]) -> tuple[str, ...]:

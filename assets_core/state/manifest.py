@@ -268,15 +268,25 @@ def _outline_path(path: Path) -> Path:
 
 def _replaced(path: Path, content: bytes) -> bool:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    if _is_there(path, content):
+        return True  # a command that changes nothing should touch nothing
     try:
-        # A command that changes nothing should touch nothing.
-        if path.exists() and path.read_bytes() == content:
-            return True
-        temporary.write_bytes(content)
+        # For its owner's eyes: an IO manager may hold credentials.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(temporary, flags, 0o600), "wb") as file:  # noqa: PTH123 - of a descriptor
+            os.fchmod(file.fileno(), 0o600)
+            file.write(content)
         temporary.replace(path)
     except OSError:
         return False
     return True
+
+
+def _is_there(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content and not path.stat().st_mode & 0o077
+    except OSError:
+        return False  # there is none, or it is somebody else's: then it is made anew
 
 
 def read_manifest(path: Path, source: str, versions: Mapping[str, str]) -> Manifest | None:

@@ -232,10 +232,15 @@ create table partition_check (
 );
 """
 
+_KEY_CHANGES = """
+alter table partition_key add column changed_seq bigint not null default 0;
+"""
+
 MIGRATIONS = (
     Migration(1, "all that a state in SQLite holds, writers and the run lock", _STATE),
     Migration(2, "slots of pools, and a lock for each run", _SEVERAL_RUNS),
     Migration(3, "outcomes of checks per partition", _PARTITION_CHECKS),
+    Migration(4, "when dynamic keys were removed or came back", _KEY_CHANGES),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

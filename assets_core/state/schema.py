@@ -260,6 +260,11 @@ create table partition_check (
 ) strict, without rowid;
 """
 
+_KEY_CHANGES = """
+-- When a dynamic key was last removed, or came back with what is recorded of it: what read across the keys has to know. 0: never.
+alter table partition_key add column changed_seq integer not null default 0;
+"""
+
 MIGRATIONS = (
     Migration(1, "log of materializations, runs and their steps", _LOG_AND_RUNS),
     Migration(2, "chunks of columns, so that loading state does not walk the log", _CHUNKS),
@@ -269,6 +274,7 @@ MIGRATIONS = (
     Migration(6, "seconds of a step, so that a plan can say how long it takes", _SECONDS),
     Migration(7, "slots of pools, which several runs share", _POOLS),
     Migration(8, "outcomes of checks per partition", _PARTITION_CHECKS),
+    Migration(9, "when dynamic keys were removed or came back", _KEY_CHANGES),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

@@ -31,6 +31,9 @@ _FAILURE, _SUCCESS = 0, 1  # as in the table's check; 2 is a mark
 
 _COUNTER = "select seq from seq_counter"
 _BACKLOG = "select seq_counter.seq - compaction.seq from seq_counter, compaction"
+_KEY_CHANGES = (
+    "select space, max(changed_seq) from partition_key where changed_seq > 0 group by space"
+)
 _SET_COUNTER = "update seq_counter set seq = ?"
 _ASSET_ID = "select id from asset where key = ? and space = ?"
 _ASSET_AND_VERSIONS = """
@@ -322,8 +325,9 @@ def read_snapshot(cursor: Cursor, assets: Iterable[AssetVersions]) -> StateSnaps
             of_run = in_flight.setdefault(run, {})
             of_run[key] = of_run.get(key, ()) + ids_from_text(ids)
     state_id = cursor.execute(_STATE_ID).get
+    key_changes = {space: int(seq) for space, seq in cursor.execute(_KEY_CHANGES)}
     return StateSnapshot(
-        committed_seq(cursor), state_id, state, version_ids, other_spaces, in_flight
+        committed_seq(cursor), state_id, state, version_ids, other_spaces, in_flight, key_changes
     )
 
 
@@ -382,6 +386,11 @@ def read_history(cursor: Cursor, asset: str, space: str, partition_id: int) -> P
     )
 
 
+def set_seq(cursor: Cursor, seq: int) -> None:
+    """Spend seqs on something that has no row in the log."""
+    cursor.execute(_SET_COUNTER, (seq,))
+
+
 def read_spaces(cursor: Cursor, asset: str) -> dict[str, int]:
     """Partitions on record by partition space, in the order in which these were first used."""
     return dict(cursor.execute(_SPACES, (asset,)))
@@ -404,7 +413,7 @@ def restart_asset(cursor: Cursor, asset: str, at: int) -> int:
     if count:
         seq = committed_seq(cursor) + 1
         cursor.execute(_RETIRE, (asset, seq, at))
-        cursor.execute(_SET_COUNTER, (seq,))
+        set_seq(cursor, seq)
     return count
 
 

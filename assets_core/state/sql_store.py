@@ -56,8 +56,10 @@ _KEY_IDS = "select space, key, id from partition_key where removed = 0 order by 
 _ADD_KEY = """
 insert into partition_key (space, id, key)
 values (?1, (select coalesce(max(id), 0) + 1 from partition_key where space = ?1), ?2)
-on conflict (space, key) do update set removed = 0"""
-_REMOVE_KEY = "update partition_key set removed = 1 where space = ? and key = ? and removed = 0"
+on conflict (space, key) do nothing"""
+_REMOVED_KEYS = "select space, key from partition_key where removed = 1"
+_REMOVE_KEY = "update partition_key set removed = 1, changed_seq = ?3 where space = ?1 and key = ?2 and removed = 0"
+_BRING_BACK_KEY = "update partition_key set removed = 0, changed_seq = ?3 where space = ?1 and key = ?2 and removed = 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +123,24 @@ class SqlStore(ABC):
             return known
         with self._database.write() as cursor:
             cursor.executemany(_ADD_KEY, missing)
+            removed = {tuple(row) for row in cursor.execute(_REMOVED_KEYS)}
+            if back := [one for one in missing if one in removed]:
+                seq = sql_log.committed_seq(cursor) + 1
+                cursor.executemany(_BRING_BACK_KEY, [(*one, seq) for one in back])
+                sql_log.set_seq(cursor, seq)
             return _read_keys(cursor)
 
     def remove_keys(self, space: str, keys: Sequence[str]) -> None:
-        """Take keys of a dynamic definition out of use. Raises StoreError for an unknown one; then none is removed."""
+        """Take keys of a dynamic definition out of use. Raises StoreError for an unknown one; then none is removed.
+
+        That costs a seq: what was read across the keys before is not what would be read now.
+        """
         with self._database.write() as cursor:
             known = _read_keys(cursor).get(space, {})
+            seq = sql_log.committed_seq(cursor) + 1
+            sql_log.set_seq(cursor, seq)
             for key in keys:
-                cursor.execute(_REMOVE_KEY, (space, key))
+                cursor.execute(_REMOVE_KEY, (space, key, seq))
                 if not cursor.connection.changes():
                     near = nearest(key, known)
                     raise StoreError(

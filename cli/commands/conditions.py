@@ -87,7 +87,12 @@ def _status(facts: Facts, store: StateStore, verdict: Staleness, *, schemas: boo
         lost=(lost.describe() if lost.first() else "its rows") if lost else "",
         reads=bool(spec.dependencies),
         redefined=_redefined(facts, verdict.asset),
-        checks=tuple(store.check_tallies(verdict.asset, spec.partitions.space)),
+        checks=tuple(
+            tally
+            for tally in store.check_tallies(verdict.asset, spec.partitions.space)
+            # What a rule said that is no longer there is no news; the outcomes go when its partitions are judged next.
+            if tally.check in spec.checks
+        ),
         older_schema=None if older is None else len(older),
         older_partitions=older.describe() if older and older.first() else "",
     )

@@ -27,8 +27,12 @@ def command(settings: Settings, asset: str) -> int:
     definition = next(one for one in project.manifest.assets if one.key == asset)
     facts = project.facts(datetime.now(UTC))
     [status] = statuses_of(facts, project.store, [asset], schemas=True)
-    space = facts.graph.spec(asset).partitions.space
-    failed = [one.outcome for one in project.store.failed_checks(asset, space)]
+    spec = facts.graph.spec(asset)
+    failed = [
+        one.outcome
+        for one in project.store.failed_checks(asset, spec.partitions.space)
+        if one.outcome.check in spec.checks
+    ]
     printer.report(
         show_report(
             definition,

@@ -31,6 +31,7 @@ from cli.render.state_file import (
 )
 
 if TYPE_CHECKING:
+    from assets_core.model.io_manager import IOManager, Target
     from cli.project import Project
     from cli.render.printer import Printer
 
@@ -171,9 +172,17 @@ def _carry_out(project: Project, printer: Printer, asset: str) -> None:
     with alone(project, printer, "state restart"):
         settle_crashed(project, printer)
         outline = project.outline
-        outline.manager(asset).remove(outline.target(asset))
+        _remove_rows(outline.manager(asset), outline.target(asset))
         # Also where the contract has stopped to quarantine: what it kept out before is still there.
         rejected = rejected_target(outline.target(asset))
         if rejected.asset.casefold() not in {key.casefold() for key in outline.graph.specs}:
-            outline.manager(asset).remove(rejected)
+            _remove_rows(outline.manager(asset), rejected)
         project.store.restart(asset, datetime.now(UTC))
+
+
+def _remove_rows(manager: IOManager, target: Target) -> None:
+    from io_managers.refusals import users_own  # noqa: PLC0415 - what else loads it loads rows
+
+    what = f"{manager.location(target)} can't be removed"
+    with users_own(f"{type(manager).__name__}.remove", what):
+        manager.remove(target)

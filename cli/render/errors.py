@@ -30,12 +30,13 @@ def text_of_error(error: PartitaError) -> tuple[ErrorText, int]:
     from assets_core.model.errors import (  # noqa: PLC0415 - errors are rare
         ConflictError,
         InternalError,
+        IOManagerError,
         PlanMovedError,
         RunTakenOverError,
         UserCodeError,
     )
 
-    details = error.frames if isinstance(error, UserCodeError) else ""
+    details = error.frames if isinstance(error, (IOManagerError, UserCodeError)) else ""
     if os.environ.get("PARTITA_DEBUG"):
         details = _story(error)
     if not isinstance(error, InternalError):

@@ -381,6 +381,29 @@ class ReplaceLaws(IOManagerSuite):
         steps.write(where, parts, pa.table({"region": region, "n": [1, 2]}))
         assert steps.rows(where, parts[:1]) == [{"region": "eu", "n": 2}]
 
+    @pytest.mark.parametrize(
+        ("kind", "values"),
+        [
+            (pa.list_view(pa.large_string()), [["a", "b"], None, []]),
+            (pa.large_list_view(pa.int8()), [[1], [2, 3], []]),
+            (pa.run_end_encoded(pa.int32(), pa.large_string()), ["x", "x", None]),
+            (pa.list_(pa.large_string(), 2), [["a", "b"], ["c", None], ["e", "f"]]),
+        ],
+        ids=str,
+    )
+    def test_values_in_other_layouts_are_the_same_values(
+        self, steps: Steps, kind: pa.DataType, values: list[object]
+    ) -> None:
+        made = (
+            pa.RunEndEncodedArray.from_arrays(
+                pa.array([2, 3], pa.int32()), pa.array(["x", None], pa.large_string())
+            )
+            if pa.types.is_run_end_encoded(kind)
+            else pa.array(values, kind)
+        )
+        steps.write(whole(), UNPARTITIONED, pa.table({"x": made}))
+        assert [row["x"] for row in steps.rows(whole(), UNPARTITIONED)] == values
+
     def test_a_column_per_dimension_tells_multi_partitions_apart(self, steps: Steps) -> None:
         where = target(by=(("day", "on"), ("region", "region")))
         parts = multi("2025-01-01", 2, ["eu", "us"])

@@ -53,7 +53,7 @@ from tests.conformance.state_store_session import (
 from tests.conformance.state_store_sharing import SharingSuite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from assets_core.state.store import StateStore
 
@@ -132,6 +132,23 @@ class KeysSuite:
         assert store.key_ids() == {"dynamic|c": {"a": 1}}
         assert store.intern_keys({"dynamic|c": ["c"]})["dynamic|c"] == {"a": 1, "c": 3}
         assert list(store.intern_keys({"dynamic|c": ["b"]})["dynamic|c"]) == ["a", "b", "c"]
+
+    def test_removing_a_key_and_bringing_it_back_costs_a_seq_and_adding_one_does_not(
+        self, store: StateStore
+    ) -> None:
+        def now() -> tuple[int, Mapping[str, int]]:
+            found = store.snapshot([])
+            return found.seq, found.key_changes
+
+        store.intern_keys({"dynamic|c": ["a", "b"], "dynamic|d": ["a"]})
+        assert now() == (0, {})
+        store.remove_keys("dynamic|c", ["a", "b"])
+        assert now() == (1, {"dynamic|c": 1})
+        store.intern_keys({"dynamic|c": ["new"]})
+        assert now() == (1, {"dynamic|c": 1})
+        store.intern_keys({"dynamic|c": ["b", "more"]})
+        assert now() == (2, {"dynamic|c": 2})
+        assert store.verify() == []
 
     def test_removing_an_unknown_key_names_the_nearest_and_removes_none(
         self, store: StateStore

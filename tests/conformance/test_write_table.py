@@ -207,7 +207,7 @@ def shown_mode(case: Case) -> str:
         value = getattr(case.mode, field.name)
         if field.name == "keys":
             options.append(f"keys={quoted_list(value)}")
-        elif value is not None and str(value) not in {"error", "table", "keep"}:
+        elif value and str(value) not in {"error", "table", "keep"}:
             text = quoted_list(value) if isinstance(value, tuple) else f'"{value}"'
             options.append(f"{field.name}={text}")
     shown = [f"{type(case.mode).__name__}({', '.join(options)})"]

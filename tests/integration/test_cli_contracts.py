@@ -108,6 +108,12 @@ def test_published_rows_are_held_against_a_new_rule_without_running_anything(sho
         ("few", 0),
     ]
     assert rows(shop, "select count(*) from orders") == [(9,)]
+    # A rule that is gone has no more to say.
+    shop.edit("assets.py", 'InRange("id", max=2)', 'NotNull("amount")')
+    assert "checks failed" not in shop.run("status").out
+    assert shop.run("show", "orders", "--json").data["state"]["failed_checks"] == []
+    shop.edit("assets.py", 'NotNull("amount")', 'InRange("id", max=2)')
+    assert "in_range(id) of 3 partitions" in shop.run("status", "orders").out
     shop.edit("assets.py", "max=2", "max=3")
     shop.run("check")
     assert "checks failed" not in shop.run("status").out

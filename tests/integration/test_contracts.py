@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandera.pandas as pandera
 import pyarrow as pa
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from assets_core import (
+    SCD2,
+    AcceptedValues,
     AssetContext,
     CheckResult,
     Contract,
     ForeignKey,
     Input,
     InRange,
+    Matches,
     Merge,
     NotNull,
     RowCount,
@@ -26,6 +30,7 @@ from assets_core import (
     asset_check,
     sql_check,
 )
+from assets_core.execution.recheck import recheck
 from assets_core.execution.slices import slices_of
 from assets_core.model.io_manager import ReadRequest
 from assets_core.model.records import RunStatus
@@ -158,6 +163,29 @@ def test_rows_are_quarantined_per_partition_and_replaced_with_the_data(
     assert leftovers(project) == []
 
 
+@pytest.mark.parametrize("policy", ["freeze", "discard", "widen", "add_nullable"])
+def test_rows_of_declared_columns_are_quarantined_with_their_reason(
+    manager: IOManager, policy: Literal["freeze", "discard", "widen", "add_nullable"]
+) -> None:
+    more = {} if policy == "freeze" else {"more": ["x", "y"]}
+
+    @asset(
+        schema=pa.schema([pa.field("id", pa.int64(), nullable=False), ("amount", pa.int64())]),
+        schema_policy=policy,
+        contract=Contract([InRange("amount", min=0)], on_violation="quarantine"),
+    )
+    def orders() -> pa.Table:
+        return pa.table({"id": [1, 2], "amount": [5, -1], **more})
+
+    project = bench(manager, orders)
+    assert project.run().status is RunStatus.SUCCEEDED
+    assert project.column("orders", "id") == [1]
+    kept = {"more": "y"} if policy in {"widen", "add_nullable"} else {}
+    assert rejected(project, "orders") == [
+        {"id": 2, "amount": -1, **kept, "_reason": "in_range(amount)"}
+    ]
+
+
 def test_a_rule_about_the_whole_partition_can_not_be_quarantined(manager: IOManager) -> None:
     @asset(contract=Contract([InRange("n", max=2), RowCount(max=2)], on_violation="quarantine"))
     def numbers() -> pa.Table:
@@ -217,11 +245,134 @@ def test_a_foreign_key_looks_at_the_partitions_that_are_read(manager: IOManager)
     ]
 
 
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_foreign_key_of_a_day_knows_nothing_of_the_days_made_along_with_it(
+    manager: IOManager, batch_size: int
+) -> None:
+    @asset(partitions=WEEK)
+    def customers(context: AssetContext) -> pa.Table:
+        return pa.table({"id": [day_of(context)]})
+
+    @asset(
+        partitions=WEEK,
+        partition_by="day",
+        batch_size=batch_size,
+        deps=[customers],
+        contract=Contract(ForeignKey("customer", customers, "id"), on_violation="warn"),
+    )
+    def orders(context: AssetContext) -> pa.Table:
+        days = [date.fromisoformat(key) for key in context.partition_keys]
+        return pa.table({"day": days, "customer": [max(one.day, 2) for one in days]})
+
+    project = bench(manager, customers, orders)
+    assert [one.message for one in project.run().failed_checks] == [
+        "2025-01-01: 1 of 1 row, for instance customer = 2"
+    ]
+
+
 class Order(BaseModel):
     """A row."""
 
     id: int
     amount: float = Field(ge=0)
+
+
+class Touchy(BaseModel):
+    """A row, and a validator that has a mistake of its own."""
+
+    id: int
+
+    @field_validator("id")
+    @classmethod
+    def check(cls, value: int) -> int:
+        return {1: 1}[value]
+
+
+def test_what_a_models_own_code_raises_fails_its_step_and_no_other(manager: IOManager) -> None:
+    @asset(contract=Touchy)
+    def orders() -> pa.Table:
+        return pa.table({"id": [1, 2]})
+
+    @asset
+    def other() -> pa.Table:
+        return pa.table({"id": [1]})
+
+    project = bench(manager, orders, other)
+    summary = project.run()
+    (failure,) = summary.failures
+    assert "model(Touchy) of orders's contract raised KeyError: 2" in failure.message
+    assert "return {1: 1}[value]" in failure.traceback
+    assert project.column("other", "id") == [1]
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (AcceptedValues("word", [1, 2]), "'word', which is string, with 1"),
+        (InRange("word", min=0, max=10), "'word', which is string, with 0"),
+        (InRange("id", max="10"), "'id', which is int64, with '10'"),
+        (InRange("day", min="2025-01-01"), "'day', which is date32[day], with '2025-01-01'"),
+        (AcceptedValues("id", [True]), "'id', which is int64, with True"),
+        (Matches("id", "[0-9]+"), "'id', which is int64, with '[0-9]+'"),
+        (ForeignKey("word", "customers", "id"), "with customers's 'id', which is int64"),
+        (ForeignKey("id", "customers", "idd"), "'idd'"),
+    ],
+)
+def test_a_rule_that_only_a_cast_could_check_is_refused(rule: object, told: str) -> None:
+    @asset
+    def customers() -> pa.Table:
+        return pa.table({"id": [1]})
+
+    @asset(deps=[customers], contract=[rule])
+    def orders() -> pa.Table:
+        return pa.table({"id": [9, 10], "word": ["9", "10"], "day": [date(2025, 1, 1)] * 2})
+
+    (failure,) = bench(MemoryIOManager(), customers, orders).run().failures
+    assert told in failure.message
+
+
+def test_dates_and_times_compare_with_each_other_and_numbers_of_all_types_do() -> None:
+    @asset(
+        contract=[
+            InRange("day", min=datetime(2025, 1, 1, tzinfo=UTC)),
+            InRange("amount", min=0, max=Decimal("9.5")),
+            AcceptedValues("nothing", ["text"]),
+        ]
+    )
+    def orders() -> pa.Table:
+        return pa.table({"day": [date(2025, 1, 1)], "amount": [9.5], "nothing": [None]})
+
+    assert bench(MemoryIOManager(), orders).run().status is RunStatus.SUCCEEDED
+
+
+def test_a_foreign_key_to_rows_without_columns_finds_none(manager: IOManager) -> None:
+    @asset
+    def customers() -> pa.Table:
+        return pa.table({})
+
+    @asset(deps=[customers], contract=[ForeignKey("id", customers)])
+    def orders() -> pa.Table:
+        return pa.table({"id": [1]})
+
+    (failure,) = bench(manager, customers, orders).run().failures
+    assert "foreign_key(id): 1 of 1 row, for instance id = 1" in failure.message
+
+
+def test_published_events_of_a_history_are_judged_and_not_their_fold(manager: IOManager) -> None:
+    @asset(partitions=WEEK, write=SCD2(keys=["id"]), contract=[InRange("price", max=3)])
+    def prices(context: AssetContext) -> pa.Table:
+        return pa.table({"id": [1], "price": [min(day_of(context), 3)]})
+
+    @asset_check(prices)
+    def one_row_a_day(prices: pa.Table) -> bool:
+        return prices.column_names == ["id", "price"] and len(prices) == 1
+
+    project = bench(manager, prices, one_row_a_day)
+    project.run()
+    judged = list(recheck(project.resolved, project.facts(), "prices", range(7), project.now))
+    found = [outcome for _, outcomes in judged for outcome in outcomes]
+    assert [one.check for one in found] == ["in_range(price)", "one_row_a_day"] * 7
+    assert [one.message for one in found if not one.passed] == []
 
 
 FRAME = pandera.DataFrameSchema(

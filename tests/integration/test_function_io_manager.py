@@ -94,9 +94,10 @@ def test_a_partition_that_may_be_half_written_is_made_again_with_its_readers(
 def test_a_write_that_raises_fails_the_step_in_its_words(shelf: Shop) -> None:
     (shelf.folder / "raise").touch()
     answer = shelf.run("materialize", "orders", "2025-01-02", "--force", code=1)
-    assert (
-        "the shelf: orders can't be written: OSError: the shelf is full" in answer.out + answer.err
-    )
+    told = answer.out + answer.err
+    assert "the shelf: orders can't be written: save raised OSError: the shelf is full" in told
+    assert 'raise OSError("the shelf is full")' in told, "the line of their code"
+    assert "io_managers/custom.py" not in told
     (shelf.folder / "raise").unlink()
     assert "2025-01-02" in shelf.run("plan").out
     shelf.run("materialize")

@@ -122,3 +122,31 @@ def test_an_order_keeps_its_columns_on_the_way_to_another_process() -> None:
     now = datetime(2025, 1, 1, tzinfo=UTC)
     order = StepOrder("run", "total", 1, 1, "token", 1, (), inputs, now=now)
     assert StepOrder.from_json(order.to_json()) == order
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "parquet"])
+def test_a_lazy_frame_may_be_returned(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+
+    @asset(partitions=days)
+    def doubled(orders: pl.LazyFrame) -> pl.LazyFrame:
+        return orders.select("id", pl.col("amount") * 2).filter(pl.col("id") > 1)
+
+    manager = manager_of(kind, tmp_path)
+    seen: list[object] = []
+
+    @asset(partitions=days)
+    def after(doubled: pa.Table) -> None:
+        seen.extend(doubled.to_pylist())
+
+    materialize([orders, doubled, after], io_manager=manager)
+    assert seen == [{"id": 2, "amount": 40}] * 3
+
+
+def test_what_a_lazy_frame_raises_when_it_is_collected_is_the_users() -> None:
+    @asset
+    def wrong() -> pl.LazyFrame:
+        return pl.LazyFrame({"a": [1]}).select("b")
+
+    with pytest.raises(UserCodeError, match="wrong raised ColumnNotFoundError"):
+        materialize([wrong], io_manager=MemoryIOManager())

@@ -226,3 +226,20 @@ def test_an_object_of_somebody_else_keeps_an_asset_from_being_removed(plan: Plan
     client.delete("orders/notes.txt")
     steps.manager.remove(target())
     assert [one for chunk in client.list() for one in chunk] == []
+
+
+def test_an_object_without_a_byte_is_named(plan: Plan) -> None:
+    lake = manager()
+    steps = Steps(lake)
+    steps.write(target(), [FIRST], table(n=[1]))
+    store = obstore.store.from_url(
+        lake.root, endpoint=object_store.address(), client_options={"allow_http": True}
+    )
+    obstore.put(store, "orders/day=2025-01-31/data.parquet", b"")
+    for ask in (lambda: steps.rows(target(), [FIRST]), lambda: lake.holdings(target())):
+        with pytest.raises(
+            IOManagerError, match=r"data\.parquet can't be read: .*0 bytes"
+        ) as found:
+            ask()
+        assert "remove it and materialize" in str(found.value.hint)
+    assert plan.count("PUT") == 1

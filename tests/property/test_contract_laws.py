@@ -32,6 +32,7 @@ from partitions import DailyPartitions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from assets_core.execution.contract_pass import OwnKeys
     from assets_core.model.contract_rules import Rule
 
 NOW = datetime(2025, 1, 10, tzinfo=UTC)
@@ -138,9 +139,9 @@ def rows_of(partitions: list[list[Row]]) -> JudgedRows:
     return JudgedRows("orders", slices, streams)
 
 
-def known(keys: tuple[str, tuple[str, ...]]) -> pa.RecordBatchReader:
+def known(keys: tuple[str, tuple[str, ...]]) -> list[OwnKeys]:
     found = pa.table({"id": [one for one, _ in KNOWN], "name": [two for _, two in KNOWN]})
-    return found.select(list(keys[1])).to_reader()
+    return [(tuple(range(10)), found.select(list(keys[1])).to_reader())]
 
 
 def not_unique(rows: list[Row], columns: tuple[str, ...]) -> list[bool]:

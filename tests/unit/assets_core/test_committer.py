@@ -8,7 +8,14 @@ from assets_core.execution.attempts import Attempt
 from assets_core.execution.committer import Done, publish_group
 from assets_core.execution.rejects import rejected_request
 from assets_core.execution.worker import Produced
-from assets_core.model.io_manager import PartitionSlice, StageRequest, Target
+from assets_core.model.errors import IOManagerError
+from assets_core.model.io_manager import (
+    PartitionSlice,
+    PublishFailed,
+    StageRequest,
+    Target,
+    WriteReceipt,
+)
 from assets_core.model.records import AttemptFailed, StepSucceeded
 from assets_core.model.specs import Replace
 from io_managers import MemoryIOManager
@@ -60,3 +67,44 @@ def test_a_step_whose_rejected_rows_are_refused_publishes_nothing() -> None:
     assert not refused.unknown
     assert isinstance(fine, StepSucceeded)
     assert [id_ for id_, _ in manager.holdings(GOOD)] == [2]
+
+
+class Unreachable(MemoryIOManager):
+    """Can't be reached any more when it publishes to `lost`."""
+
+    def __init__(self, lost: str) -> None:
+        super().__init__()
+        self.lost_table = lost
+
+    def publish(self, staged):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201 - as the class has it
+        if any(one.request.target.asset == self.lost_table for one in staged):
+            return [PublishFailed("the store can't be written: 503") for _ in staged]
+        return super().publish(staged)
+
+    def published(self, request: StageRequest) -> tuple[WriteReceipt, ...]:
+        if request.slices[0].key == "1":
+            raise IOManagerError("the store can't be read: no route to host")
+        return super().published(request)
+
+
+def test_a_destination_that_can_t_even_be_asked_fails_its_own_step_as_unknown() -> None:
+    manager = Unreachable("orders")
+    gone, absent = publish_group(
+        manager, [done(manager, request(key, 1), int(key)) for key in "12"]
+    )
+    assert isinstance(gone, AttemptFailed)
+    assert gone.unknown
+    assert gone.message == (
+        "the store can't be written: 503; and whether the rows arrived can't be asked:"
+        " the store can't be read: no route to host"
+    )
+    assert isinstance(absent, AttemptFailed)
+    assert not absent.unknown
+    assert absent.message == "the store can't be written: 503"
+
+
+def test_rejected_rows_that_can_t_be_asked_about_keep_the_others_back() -> None:
+    manager = Unreachable("orders__rejected")
+    group = [done(manager, request(key, 1), int(key)) for key in "12"]
+    assert all(isinstance(one, AttemptFailed) for one in publish_group(manager, group))
+    assert manager.holdings(GOOD) == []

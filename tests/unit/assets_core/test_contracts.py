@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pandera.pandas as pandera
@@ -20,6 +21,7 @@ from assets_core import (
     FreshColumn,
     InRange,
     Matches,
+    Merge,
     NotNull,
     RowCount,
     RowRule,
@@ -52,9 +54,8 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: InRange("a", 1, "x"), "don't compare"),
     (lambda: InRange("a", NAIVE, datetime(2025, 1, 1, tzinfo=UTC)), "don't compare"),
     (lambda: InRange("a", float("nan")), "NaN for a bound"),
-    (lambda: Matches("a", "[a-"), "is no regular expression"),
-    (lambda: Matches("a", "(?=b)a"), r"has no \(\?="),
-    (lambda: Matches("a", r"(a)\1"), r"has no \\1"),
+    (lambda: InRange("a", Decimal("nan")), "NaN for a bound"),
+    (lambda: Matches("a", 3), "as text"),  # type: ignore[arg-type] # as a mistake
     (RowCount, "has no bound"),
     (lambda: RowCount(min=-1), "from 0 up"),
     (lambda: RowCount(3, 2), "is empty"),
@@ -78,11 +79,6 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
 def test_a_mistake_is_told_where_it_is_made(make: Callable[[], object], told: str) -> None:
     with pytest.raises(DefinitionError, match=told):
         make()
-
-
-def test_regular_expressions_that_only_look_foreign_are_taken() -> None:
-    for regex in (r"\(\?=x", r"\\", "[?=]", "(?:a|b)", "(?i)a", r"\d{4}"):
-        assert Matches("a", regex).regex == regex
 
 
 def orders(contract: object) -> Asset[..., Any]:
@@ -110,6 +106,50 @@ def test_a_foreign_key_refers_to_an_asset_that_comes_first(rule: ForeignKey, tol
         Definitions(
             assets=[orders(rule), customers], io_managers={"default": MemoryIOManager()}
         ).resolve()
+
+
+def resolve(made: Asset[..., Any]) -> None:
+    Definitions(assets=[made], io_managers={"default": MemoryIOManager()}).resolve()
+
+
+REGEXES = (r"\(\?=x", r"\\", "[?=]", "(?:a|b)", "(?i)a", r"\d{4}", r"\pL+", r"a\z")
+EXPRESSIONS = ("a > 1", "a > 1 -- small", "a in (select 1)", "(a) or (b)", "note <> ';'", "a\n> 1")
+
+
+def test_what_duckdb_reads_is_taken() -> None:
+    rules = [RowRule(f"r{i}", sql) for i, sql in enumerate(EXPRESSIONS)]
+    resolve(orders([*rules, *(Matches(f"c{i}", regex) for i, regex in enumerate(REGEXES))]))
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (Matches("a", "[a-"), "no regular expression of RE2"),
+        (Matches("a", "(?=b)a"), "no regular expression of RE2"),
+        (Matches("a", r"(a)\1"), "no regular expression of RE2"),
+        (Matches("a", "a++"), "no regular expression of RE2"),
+        (RowRule("r", "a > (1"), "is no SQL"),
+        (RowRule("r", "a) or (b"), "is no SQL"),
+        (RowRule("r", "a > 1; select 2"), "is no SQL"),
+        (RowRule("r", "a, b"), "is more than one expression|is no SQL"),
+        (RowRule("r", "a from other"), "is no SQL"),
+        (RowRule("r", "a where b"), "is no SQL"),
+        (RowRule("r", "a /* half"), "is no SQL"),
+    ],
+)
+def test_what_duckdb_can_not_read_is_found_before_anything_runs(rule: object, told: str) -> None:
+    with pytest.raises(DefinitionsError, match=told):
+        resolve(orders([rule]))
+
+
+@pytest.mark.parametrize("condition", ["gone) or (true", "gone;", "gone, other"])
+def test_a_condition_of_deletion_is_one_expression(condition: str) -> None:
+    @asset(write=Merge(keys=["id"], delete_when=condition))
+    def merged() -> pa.Table:
+        return pa.table({"id": [1]})
+
+    with pytest.raises(DefinitionsError, match="delete_when"):
+        resolve(merged)
 
 
 def test_names_that_a_contract_needs_are_its_own() -> None:
@@ -155,6 +195,27 @@ def version(contract: object) -> str:
     return code_fingerprint(orders(contract)).version
 
 
+def frame(check: pandera.Check, **options: Any) -> pandera.DataFrameSchema:
+    return pandera.DataFrameSchema({"id": pandera.Column(int, check, **options)})
+
+
+@pytest.mark.parametrize("where", ["schema", "model"])
+def test_a_schema_that_drops_rows_itself_is_refused(where: str) -> None:
+    class Orders(pandera.DataFrameModel):
+        id: int
+
+        class Config:
+            drop_invalid_rows = True
+
+    given = (
+        Orders
+        if where == "model"
+        else pandera.DataFrameSchema({"id": pandera.Column(int)}, drop_invalid_rows=True)
+    )
+    with pytest.raises(DefinitionError, match="drop_invalid_rows"):
+        Contract(given)
+
+
 def test_only_a_contract_that_moves_rows_is_part_of_the_code_version() -> None:
     plain = version(None)
     for policy in ("fail", "warn"):
@@ -171,11 +232,21 @@ def test_only_a_contract_that_moves_rows_is_part_of_the_code_version() -> None:
         quarantine(Matches("id", "a")),
         quarantine(RowRule("r", "id > 0")),
         quarantine(RowRule("r", "id > 1")),
+        quarantine(RowRule("r", "word = 'a b'")),
+        quarantine(RowRule("r", "word = 'a  b'")),
+        quarantine(RowRule("r", "id > 0 -- note\n and id < 9")),
+        quarantine(RowRule("r", "id > 0 -- note and id < 9")),
+        quarantine(frame(pandera.Check.ge(1))),
+        quarantine(frame(pandera.Check.ge(2))),
+        quarantine(frame(pandera.Check(lambda one: one > 1))),
+        quarantine(frame(pandera.Check(lambda one: one > 2))),
+        quarantine(frame(pandera.Check.ge(1), nullable=True)),
         quarantine(Strict),
         quarantine(Loose),
     ]
     assert len({plain, *versions}) == len(versions) + 1
     assert quarantine(InRange("id", min=1)) == versions[2]
+    assert quarantine(frame(pandera.Check.ge(1))) == versions[11]
     parts = code_fingerprint(orders(Contract(NotNull("id"), on_violation="quarantine"))).parts
     assert "contract(on_violation=quarantine): not_null(id)" in {one.source for one in parts}
 

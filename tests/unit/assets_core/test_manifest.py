@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING
 
@@ -296,3 +297,13 @@ def test_a_watch_sees_what_is_read_and_listed_inside_of_it(project: Path) -> Non
     assert str(project / "queries" / "a.sql") in watch.files
     assert str(project / "assets.py") not in watch.files
     assert str(project / "queries") in watch.folders
+
+
+def test_what_is_kept_is_for_its_owner_alone(project: Path) -> None:
+    path = kept(project)
+    outline = path.with_name("outline.pickle")
+    for one in (path, outline):
+        assert stat.S_IMODE(one.stat().st_mode) == 0o600
+    outline.chmod(0o644)  # as an older version wrote it
+    kept(project)
+    assert stat.S_IMODE(outline.stat().st_mode) == 0o600

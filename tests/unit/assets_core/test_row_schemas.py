@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Dict, List, Literal  # noqa: UP035 - as some still write them
 
 import pyarrow as pa
 import pytest
@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, Field, NaiveDatetime, PositiveInt
 
 from assets_core.authoring.decorators import asset
 from assets_core.authoring.definitions import Definitions
-from assets_core.authoring.row_schemas import as_table_schema
+from assets_core.authoring.row_schemas import as_table_schema, plain_type
 from assets_core.model.errors import DefinitionError
 from assets_core.model.specs import Merge
 from assets_core.model.table_schemas import SchemaPolicy
@@ -79,6 +79,10 @@ def test_a_model_becomes_columns_and_optional_fields_nullable_ones() -> None:
         (Decimal, "is Decimal, which", "max_digits"),
         (Any, "is Any, which", "Annotated"),
         (int | str, "is int | str, which", "one type"),
+        (dict, "is dict, which", "Annotated"),
+        (Dict, "Dict, which", "Annotated"),  # noqa: UP006 - some still write it
+        (List, "List, which", "Annotated"),  # noqa: UP006 - same
+        (Annotated[Decimal, Field(max_digits=50, decimal_places=2)], "with 50 digits", "38"),
     ],
 )
 def test_a_field_that_leaves_its_type_open_is_named(
@@ -89,6 +93,41 @@ def test_a_field_that_leaves_its_type_open_is_named(
         as_table_schema("orders", model)
     assert told in caught.value.message
     assert hint in (caught.value.hint or "")
+
+
+class Node(BaseModel):
+    """A model that has itself inside."""
+
+    name: str
+    children: list[Node] = []
+
+
+class Tree(BaseModel):
+    """One that has such a model inside."""
+
+    root: Node
+
+
+@pytest.mark.parametrize("model", [Node, Tree])
+def test_a_model_that_has_itself_inside_is_no_row(model: type[BaseModel]) -> None:
+    with pytest.raises(DefinitionError, match="stands for no one column type") as caught:
+        as_table_schema("orders", model)
+    assert "Node has itself inside" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "plain"),
+    [
+        (pa.map_(pa.large_string(), pa.large_string()), pa.map_(pa.string(), pa.string())),
+        (pa.list_view(pa.large_string()), pa.list_(pa.string())),
+        (pa.large_list_view(pa.int8()), pa.list_(pa.int8())),
+        (pa.list_(pa.large_string(), 3), pa.list_(pa.string(), 3)),
+        (pa.run_end_encoded(pa.int32(), pa.large_string()), pa.string()),
+    ],
+    ids=str,
+)
+def test_nested_types_have_one_form_too(kind: pa.DataType, plain: pa.DataType) -> None:
+    assert plain_type(kind) == plain
 
 
 @pytest.mark.parametrize(

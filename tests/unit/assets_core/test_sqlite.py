@@ -170,6 +170,7 @@ class TestTheFile:
             "drop table partition_check; alter table check_result drop column partition_id"
         )
         older.execute("drop table version_part; drop table part")
+        older.execute("alter table partition_key drop column changed_seq")
         older.execute("update meta set value = '4' where name = 'schema_version'")
         older.close()
         part = VersionPart("orders", "function", "1", "y")

@@ -401,6 +401,7 @@ class TestWhenFoldingHappens:
         older.execute(
             "drop table partition_check; alter table check_result drop column partition_id"
         )
+        older.execute("alter table partition_key drop column changed_seq")
         older.execute("update meta set value = '1' where name = 'schema_version'")
         older.close()
         with SqliteStore(path) as store:

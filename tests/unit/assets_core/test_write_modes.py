@@ -48,6 +48,9 @@ def test_a_history_needs_time_partitions_and_nothing_else_to_order_it_by() -> No
         ({"keys": ["id"], "track": ["id"]}, "'id' as a key and as something else"),
         ({"keys": ["id"], "on_absent": "drop"}, "'keep', 'close'"),
         ({"keys": ["id"], "effective": "at", "on_absent": "close"}, "absent has no at"),
+        ({"keys": ["id"], "effective": "at", "track": ["at"]}, "'at' as effective and in track"),
+        ({"keys": [1]}, "1, which is no name of a column"),
+        ({"keys": ["id"], "effective": 3}, "3, which is no name of a column"),
     ],
 )
 def test_a_history_that_contradicts_itself_is_refused(options: Any, told: str) -> None:
@@ -62,6 +65,9 @@ def test_a_history_that_contradicts_itself_is_refused(options: Any, told: str) -
         ({"scope": "row"}, "'table', 'partition'"),
         ({"delete_when": ""}, "no condition"),
         ({"delete_when": True}, "no condition"),
+        ({"delete_when": " "}, "no condition"),
+        ({"order_by": 3}, "3, which is no name of a column"),
+        ({"order_by": ""}, "'', which is no name of a column"),
     ],
 )
 def test_a_merge_that_means_nothing_is_refused(options: Any, told: str) -> None:

@@ -641,3 +641,35 @@ def test_an_asset_that_differs_by_case_does_not_remove_the_other(steps: Steps) -
     steps.write(target(), [FIRST], table(n=[1]))
     steps.manager.remove(target(asset="Orders"))
     assert steps.rows(target(), [FIRST]) == [{"n": 1}]
+
+
+def _damage_rows(path: Path) -> None:
+    """Turn a byte over in every block that holds rows of `orders`; what the file says of its tables stays whole."""
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{path}' as shop (read_only)")
+        connection.execute("use shop")
+        found = connection.execute(
+            "select distinct block_id from pragma_storage_info('orders') where block_id >= 0"
+        ).fetchall()
+    content = bytearray(path.read_bytes())
+    for (block,) in found:
+        content[3 * 4096 + block * 2**18 + 5000] ^= 255
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("write", [Replace(), Merge(keys=["id"])])
+def test_writing_to_a_damaged_table_tells_of_the_damage_and_not_of_what_followed(
+    steps: Steps, path: Path, write: Replace | Merge
+) -> None:
+    where = target(write)
+    names = [f"n{one * 7919 % 100_003}" for one in range(100_000)]
+    steps.write(where, [FIRST], table(id=range(100_000), name=names))
+    _damage_rows(path)
+    staged = steps.stage(where, [FIRST], table(id=range(100_000), name=names[::-1]))
+    (answer,) = steps.manager.publish([staged])
+    assert isinstance(answer, PublishFailed)
+    assert "aborted" not in answer.message
+    assert "checksum" in answer.message.lower()
+    # The manager is as good as new for what is not damaged.
+    other = target(write, asset="other")
+    assert isinstance(steps.write(other, [FIRST], table(id=[1], name=["a"])), Published)

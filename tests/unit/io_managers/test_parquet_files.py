@@ -252,6 +252,7 @@ print(*sorted(ours), *heavy)
         "io_managers.parquet_seal",
         "io_managers.paths",
         "io_managers.refusals",
+        "io_managers.url_secrets",
         "io_managers.workbench",
     ]
 

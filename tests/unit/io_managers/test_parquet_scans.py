@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import duckdb
@@ -16,7 +17,7 @@ from assets_core.authoring.binding import LoadAs
 from assets_core.execution.inputs import load_input
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import ReadRequest
-from io_managers import ParquetIOManager
+from io_managers import ParquetIOManager, parquet_scans
 from tests.conformance.io_manager_suite import Steps, days, target
 
 WEEK = days("2025-01-06", 7)
@@ -130,3 +131,69 @@ def test_a_scan_does_not_depend_on_the_current_folder(
     assert scan is not None
     monkeypatch.chdir("/")
     assert pc.sum(scan.to_table()["a"]).as_py() == 2100
+
+
+def write_anew(manager: ParquetIOManager, number: int) -> None:
+    """Another attempt writes other rows, and fewer."""
+    again = Steps(manager)
+    again.epoch = 100
+    again.write(target(), (WEEK[number],), pa.table({"a": [1000], "b": ["other"]}))
+
+
+def test_a_scan_shows_the_same_rows_again_though_a_partition_was_replaced(
+    manager: ParquetIOManager,
+) -> None:
+    relation = load_input(manager, ReadRequest(target(), WEEK), LoadAs.DUCKDB)
+    frame = load_input(manager, ReadRequest(target(), WEEK), LoadAs.POLARS_LAZY)
+    assert isinstance(relation, duckdb.DuckDBPyRelation)
+    assert isinstance(frame, pl.LazyFrame)
+    assert relation.aggregate("sum(a), count(b)").fetchall() == [(2100, 700)]
+    write_anew(manager, 3)
+    assert relation.aggregate("sum(a), count(b)").fetchall() == [(2100, 700)]
+    assert frame.select(pl.col("a").sum()).collect().item() == 2100
+    fresh = load_input(manager, ReadRequest(target(), WEEK), LoadAs.POLARS_LAZY)
+    assert isinstance(fresh, pl.LazyFrame)
+    assert fresh.select(pl.col("a").sum()).collect().item() == 2100 - 300 + 1000
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_file_that_could_not_stay_open_is_refused_once_it_is_another(
+    manager: ParquetIOManager, monkeypatch: pytest.MonkeyPatch, *, gone: bool
+) -> None:
+    monkeypatch.setattr(parquet_scans, "_SHARE", 2**62)
+    scan = manager.dataset(ReadRequest(target(), WEEK))
+    assert scan is not None
+    assert pc.sum(scan.to_table()["a"]).as_py() == 2100
+    if gone:
+        file_of(manager, 3).unlink()
+    else:
+        write_anew(manager, 3)
+    with pytest.raises(IOManagerError, match=r"data\.parquet was replaced since it was loaded"):
+        scan.to_table()
+    with pytest.raises(duckdb.Error, match="was replaced since it was loaded"):
+        duckdb.connect().from_arrow(scan).fetchall()
+
+
+def test_files_of_a_scan_are_closed_with_it(manager: ParquetIOManager) -> None:
+    def open_files() -> list[str]:
+        found = Path("/proc/self/fd").iterdir()
+        return [str(one.readlink()) for one in found if one.is_symlink()]
+
+    scan = manager.dataset(ReadRequest(target(), WEEK))
+    assert scan is not None
+    assert scan.to_table().num_rows == 700
+    assert len([one for one in open_files() if manager.root in one]) == len(WEEK)
+    del scan
+    gc.collect()
+    assert [one for one in open_files() if manager.root in one] == []
+
+
+def test_a_scan_of_a_day_without_columns_has_those_of_the_others(
+    manager: ParquetIOManager,
+) -> None:
+    empty = days("2025-02-01", 1)
+    Steps(manager).write(target(), empty, pa.table({}))
+    scan = manager.dataset(ReadRequest(target(), empty))
+    assert scan is not None
+    assert scan.to_table().schema == pa.schema({"a": pa.int64(), "b": pa.string()})
+    assert duckdb.connect().from_arrow(scan).fetchall() == []

@@ -9,14 +9,22 @@ import pyarrow as pa
 import pytest
 
 from assets_core.model.errors import QueryError
-from io_managers import DeltaIOManager, DuckDBIOManager, MemoryIOManager, ParquetIOManager
+from io_managers import (
+    DeltaIOManager,
+    DuckDBIOManager,
+    MemoryIOManager,
+    ParquetIOManager,
+    parquet_scans,
+)
 from io_managers.queries import Source, query_rows
 from tests.conformance.io_manager_suite import Steps, days, table, target, whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from assets_core.model.io_manager import IOManager, PartitionSlice, Target
+    import pyarrow.dataset as ds
+
+    from assets_core.model.io_manager import IOManager, PartitionSlice, ReadRequest, Target
 
 DAYS = days("2025-01-30", 3)
 
@@ -179,3 +187,30 @@ def test_an_asset_of_empty_rows_says_so(tmp_path: Path) -> None:
     Steps(manager).write(whole(), (DAYS[0],), pa.table({}))
     with pytest.raises(QueryError, match="orders has no columns"):
         asked("from orders", {"orders": source(manager, whole(), (DAYS[0],))}, tmp_path)
+
+
+class Racing(ParquetIOManager):
+    """Another process replaces a partition when its files have been looked at, and are not read yet."""
+
+    epoch = 0
+
+    def dataset(self, request: ReadRequest, *, with_partition: bool = False) -> ds.Dataset | None:
+        found = super().dataset(request, with_partition=with_partition)
+        other = Steps(ParquetIOManager(self.root))
+        other.epoch = self.epoch = self.epoch + 10
+        other.write(request.target, DAYS[:1], table(id=[7]))
+        return found
+
+
+def test_a_query_sees_the_files_it_looked_at_or_says_which_was_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = Racing(tmp_path / "lake")
+    Steps(manager).write(target(), DAYS[:1], table(id=[1]))
+    racing = {"orders": source(manager, target(), DAYS[:1])}
+    assert asked("select id from orders", racing, tmp_path) == [{"id": 1}]
+    monkeypatch.setattr(parquet_scans, "_SHARE", 2**62)
+    with pytest.raises(QueryError) as found:
+        asked("select id from orders", racing, tmp_path)
+    file = f"{manager.root}/orders/day=2025-01-30/data.parquet"
+    assert found.value.message == f"{file} was replaced since it was loaded"

@@ -23,6 +23,7 @@ from partitions.mappings import (
     StaticMap,
     TimeOverlap,
     choose_mapping,
+    dynamic_spaces_across,
 )
 from partitions.multi import MultiPartitions
 from partitions.time_windows import (
@@ -231,13 +232,27 @@ def test_counts_that_are_no_whole_number_are_refused(value: object) -> None:
         Offset(value)  # type: ignore[arg-type]
 
 
-def test_all_reads_everything_and_never_misses() -> None:
+def test_all_reads_everything_and_misses_only_where_there_is_nothing() -> None:
     mapped = bound(All(), DAYS, SINGLE)
     assert len(mapped.upstream_slots(0)) == len(DAYS.index(NOW)) == 334
     empty = bound(All(), DynamicPartitions("none"), SINGLE)
     assert empty.upstream_slots(0).size == 0
-    assert not empty.missing.any()
+    assert not mapped.missing.any()
+    assert empty.missing.all()
+    assert empty.missing_keys(0) == ("any partition of dynamic: none",)
     assert empty.max_upstream(np.empty(0, dtype=np.int64)).tolist() == [NOTHING]
+
+
+def test_what_reads_several_dynamic_keys_is_known() -> None:
+    shops = DynamicPartitions("shops")
+    both = MultiPartitions({"day": DAYS, "shop": shops})
+    across = frozenset({shops.space})
+    assert dynamic_spaces_across(All(), shops, SINGLE) == across
+    assert dynamic_spaces_across(All(), both, SINGLE) == across
+    assert dynamic_spaces_across(choose_mapping(both, DAYS), both, DAYS) == across
+    assert dynamic_spaces_across(choose_mapping(both, shops), both, shops) == frozenset()
+    assert dynamic_spaces_across(Identity(), shops, shops) == frozenset()
+    assert dynamic_spaces_across(All(), REGIONS, SINGLE) == frozenset()
 
 
 def test_last_reads_the_newest_and_does_not_trigger() -> None:
@@ -573,8 +588,8 @@ def test_empty_definitions_are_mapped_to_nothing(mapping: PartitionMapping) -> N
     mapped = bound(mapping, future, DAYS)
     nothing = np.empty(0, dtype=np.int64)
     assert (mapped.max_upstream(nothing) == NOTHING).all()
-    assert mapped.missing.all() == (mapping != All())
-    assert mapped.missing_keys(0) != () or mapping == All()
+    assert mapped.missing.all()
+    assert mapped.missing_keys(0) != ()
     mapped = bound(mapping, DAYS, future)
     assert mapped.any_upstream(np.ones(334, dtype=np.bool_)).size == 0
     assert not mapped.upstream_of(np.empty(0, dtype=np.bool_)).any()
