@@ -98,6 +98,38 @@ def test_a_newer_attempt_that_commits_in_between_fences_the_older_off(
     assert Steps(manager).rows(target(), PARTS[:1]) == [{"v": 9}]
 
 
+def test_a_newer_first_attempt_that_commits_in_between_fences_the_older_off(
+    manager: DeltaIOManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt(manager, PARTS[1], 1, 1)
+    other = DeltaIOManager(tmp_path / "lake")
+    before_the_commit(monkeypatch, lambda: attempt(other, PARTS[0], 9, 9))
+    late = attempt(manager, PARTS[0], 5, 5)
+    assert isinstance(late, PublishFailed)
+    assert late.fenced
+    assert Steps(manager).rows(target(), PARTS[:1]) == [{"v": 9}]
+
+
+def test_a_row_that_a_merge_in_between_brought_is_merged_with(
+    manager: DeltaIOManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = target(Merge(keys=["id"]))
+
+    def merge(into: DeltaIOManager, one: PartitionSlice, epoch: int) -> None:
+        rows = pa.table({"id": [7], "epoch": [epoch]})
+        staged = into.stage(StageRequest(where, (one,), epoch, f"token-{epoch}"), rows.to_reader())
+        (answer,) = into.publish([staged])
+        assert isinstance(answer, Published)
+
+    first = StageRequest(where, PARTS[2:], 1, "token-1")
+    manager.publish([manager.stage(first, pa.table({"id": [1], "epoch": [1]}).to_reader())])
+    other = DeltaIOManager(tmp_path / "lake")
+    before_the_commit(monkeypatch, lambda: merge(other, PARTS[0], 2))
+    merge(manager, PARTS[1], 3)
+    found = table_at(tmp_path).to_pyarrow_table().select(["id", "epoch"]).to_pylist()
+    assert sorted(found, key=str) == [{"id": 1, "epoch": 1}, {"id": 7, "epoch": 3}]
+
+
 def test_another_partition_that_is_committed_in_between_stays(
     manager: DeltaIOManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
