@@ -383,3 +383,22 @@ def test_an_error_of_deltalake_is_told_and_what_was_committed_all_the_same_count
         assert isinstance(told, PublishFailed)
         assert told.message.endswith("lake/orders can't be written: no space left")
     assert Steps(manager).rows(target(), PARTS[:1]) == [{"v": 2 if done else 1}]
+
+
+def test_tokens_and_fences_outlast_the_log(steps: Steps, tmp_path: Path) -> None:
+    for one in PARTS:
+        steps.write(target(), [one], pa.table({"v": [one.id]}))
+    table = table_at(tmp_path)
+    table.create_checkpoint()
+    *older, _ = sorted((tmp_path / "lake" / "orders" / "_delta_log").glob("*.json"))
+    for version in older:  # as a cleanup of the log does
+        version.unlink()
+    held = sorted(steps.manager.holdings(target()))
+    assert held == [(one.id, f"token-{i + 1}") for i, one in enumerate(PARTS)]
+    steps.epoch = 0
+    late = steps.fail(target(), PARTS[1:2], pa.table({"v": [0]}))
+    assert isinstance(late, PublishFailed)
+    assert late.fenced
+    steps.epoch = 9
+    steps.write(target(), PARTS[1:2], pa.table({"v": [9]}))
+    assert steps.rows(target(), PARTS[1:2]) == [{"v": 9}]
