@@ -1,4 +1,4 @@
-"""Where assets are stored: in a DuckDB file, as Parquet files, in memory.
+"""Where assets are stored: in a DuckDB file, as Parquet files, as Delta tables, in memory.
 
 Importing this package, or making an IO manager, loads neither duckdb nor pyarrow: a user's module does both when it is loaded.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from io_managers.custom import Commit, CustomIOManager
+    from io_managers.delta_tables import DeltaIOManager
     from io_managers.duckdb_tables import DuckDBIOManager
     from io_managers.functions import FunctionIOManager
     from io_managers.memory import MemoryIOManager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Commit",
     "CustomIOManager",
+    "DeltaIOManager",
     "DuckDBIOManager",
     "FunctionIOManager",
     "MemoryIOManager",
@@ -28,6 +30,7 @@ _HOMES = {
     "Commit": "io_managers.custom",
     "CustomIOManager": "io_managers.custom",
     "FunctionIOManager": "io_managers.functions",
+    "DeltaIOManager": "io_managers.delta_tables",
     "DuckDBIOManager": "io_managers.duckdb_tables",
     "MemoryIOManager": "io_managers.memory",
     "ParquetIOManager": "io_managers.parquet_files",

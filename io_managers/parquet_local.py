@@ -49,7 +49,7 @@ class FolderPlace:
             )
             raise IOManagerError(
                 f"{self.root} can't be written: {what}",
-                hint=f"make it with: mkdir -p {shlex.quote(str(parent))}, or correct the path of the ParquetIOManager",
+                hint=f"make it with: mkdir -p {shlex.quote(str(parent))}, or correct the path of its IO manager",
             ) from error
         except OSError as error:
             raise IOManagerError(

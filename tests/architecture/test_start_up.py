@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 HEAVY = {
     "apsw",
+    "deltalake",
     "duckdb",
     "networkx",
     "opentelemetry",
@@ -58,10 +59,11 @@ def test_importing_loads_nothing_heavy(code: str) -> None:
 def test_declaring_assets_loads_no_database_and_no_data_frame_library() -> None:
     code = (
         "from assets_core import Definitions, Input, Merge, asset, asset_check, load_assets\n"
-        "from io_managers import DuckDBIOManager, ParquetIOManager\n"
+        "from io_managers import DeltaIOManager, DuckDBIOManager, ParquetIOManager\n"
         "from partitions import DailyPartitions\n"
         "@asset(partitions=DailyPartitions('2025-01-01'), write=Merge(keys=['id']))\n"
         "def orders(): ...\n"
+        "DeltaIOManager('lake')\n"
     )
     assert modules_after(code) & HEAVY == set()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
+from io_managers import DeltaIOManager, DuckDBIOManager, MemoryIOManager, ParquetIOManager
 from tests import object_store
 from tests.conformance.io_manager_suite import FullIOManagerSuite, target
 
@@ -30,6 +30,15 @@ class TestDuckDB(FullIOManagerSuite):
 class TestParquet(FullIOManagerSuite):
     def make(self, folder: Path) -> IOManager:
         return ParquetIOManager(folder / "lake")
+
+    def lose_everything(self, manager: IOManager, folder: Path) -> IOManager:
+        shutil.rmtree(folder / "lake")
+        return manager
+
+
+class TestDelta(FullIOManagerSuite):
+    def make(self, folder: Path) -> IOManager:
+        return DeltaIOManager(folder / "lake")
 
     def lose_everything(self, manager: IOManager, folder: Path) -> IOManager:
         shutil.rmtree(folder / "lake")

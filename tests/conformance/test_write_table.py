@@ -18,7 +18,7 @@ from assets_core.model.errors import DataError
 from assets_core.model.io_manager import PublishFailed, ReadRequest
 from assets_core.model.specs import SCD2, Append, Merge, Replace
 from assets_core.model.table_schemas import SchemaPolicy
-from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
+from io_managers import DeltaIOManager, DuckDBIOManager, MemoryIOManager, ParquetIOManager
 from tests.conformance.column_cases import COLUMN_CASES
 from tests.conformance.io_manager_suite import UNPARTITIONED, Steps, target
 from tests.conformance.io_manager_suite import days as day_slices
@@ -41,6 +41,7 @@ def managers(folder: Path) -> dict[str, IOManager]:
     return {
         "DuckDB": DuckDBIOManager(folder / "shop.duckdb"),
         "Parquet": ParquetIOManager(folder / "lake"),
+        "Delta": DeltaIOManager(folder / "tables"),
         "memory": MemoryIOManager(),
     }
 

@@ -6,6 +6,7 @@ is then judged from outside.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -30,8 +31,11 @@ from assets_core.model.io_manager import (
 )
 from assets_core.model.specs import SCD2, Merge, Replace
 from io_managers import (
+    DeltaIOManager,
     DuckDBIOManager,
     ParquetIOManager,
+    delta_log,
+    delta_writes,
     duckdb_file,
     duckdb_removal,
     duckdb_writes,
@@ -73,6 +77,11 @@ PLACES: dict[str, tuple[object, str]] = {
     "rename": (os, "replace"),
     "write": (parquet_writes, "write_file"),
     "lock": (parquet_local, "_lock_folder"),
+    "delta file": (delta_writes, "write_file"),
+    "table": (delta_writes, "make_table"),
+    "link": (os, "link"),
+    "version": (delta_writes, "commit"),
+    "durable": (delta_log, "_make_durable"),
     "forget": (duckdb_removal, "forget_table"),
     "note of files": (parquet_removal, "forget_note"),
     "aside": (os, "rename"),
@@ -83,6 +92,8 @@ PLACES: dict[str, tuple[object, str]] = {
 def _manager(kind: str, folder: Path) -> IOManager:
     if kind == "duckdb":
         return DuckDBIOManager(folder / "shop.duckdb")
+    if kind == "delta":
+        return DeltaIOManager(folder / "lake")
     return ParquetIOManager(folder / "lake")
 
 
@@ -138,6 +149,22 @@ def _version(manager: IOManager, mode: str, one: PartitionSlice) -> int | None:
         ("parquet", "within", "rename", "before", False),
         ("parquet", "within", "rename", "after", False),
         ("parquet", "history", "rename", "after", True),
+        ("delta", "replace", "delta file", "before", False),
+        ("delta", "replace", "delta file", "after", True),
+        ("delta", "replace", "table", "before", True),
+        ("delta", "replace", "table", "after", True),
+        ("delta", "replace", "link", "before", False),
+        ("delta", "replace", "link", "after", False),
+        ("delta", "replace", "version", "before", False),
+        ("delta", "replace", "version", "after", False),
+        ("delta", "replace", "durable", "before", False),
+        ("delta", "whole", "link", "after", False),
+        ("delta", "whole", "version", "after", False),
+        ("delta", "merge", "link", "after", False),
+        ("delta", "merge", "version", "after", False),
+        ("delta", "within", "delta file", "after", False),
+        ("delta", "within", "version", "before", False),
+        ("delta", "history", "version", "after", True),
     ],
 )
 def test_a_kill_leaves_old_or_new_and_a_re_run_converges(
@@ -154,7 +181,7 @@ def test_a_kill_leaves_old_or_new_and_a_re_run_converges(
         assert bool(manager.published(request)) == (version == 2)
         manager.discard_leftovers(request.token, request.target)
         seen.append(version)
-    if kind == "duckdb":
+    if kind != "parquet":
         assert len(set(seen)) == 1, "a group is one transaction"
     target, slices = TARGETS[mode]
     tokens = {
@@ -186,6 +213,9 @@ def test_a_kill_leaves_old_or_new_and_a_re_run_converges(
         ("parquet", "aside", "before", False),
         ("parquet", "aside", "after", True),
         ("parquet", "delete", "before", True),
+        ("delta", "aside", "before", False),
+        ("delta", "aside", "after", True),
+        ("delta", "delete", "before", True),
     ],
 )
 def test_a_kill_while_an_asset_is_removed_leaves_all_or_nothing_and_again_removes_the_rest(
@@ -205,7 +235,7 @@ def test_a_kill_while_an_asset_is_removed_leaves_all_or_nothing_and_again_remove
     manager.remove(target)
     assert manager.lost(target, state) == frozenset(tokens)
     assert _strangers(tmp_path) == []
-    assert kind == "duckdb" or not [*tmp_path.rglob("data.parquet")]
+    assert kind == "duckdb" or not [*tmp_path.rglob("*.parquet")]
     _publish(manager, "replace", 1)
     assert [_version(manager, "replace", one) for one in slices] == [1] * 3
 
@@ -223,8 +253,14 @@ def test_a_kill_while_the_database_is_made_leaves_nothing_half_made(
 
 
 def _strangers(folder: Path) -> list[str]:
-    """Files that are neither data, nor the side file of a lock, nor the note of what was compared."""
+    """Files that are neither data, nor the side file of a lock, nor the note of what was compared, nor a file or version of a Delta table."""
     known = {"shop.duckdb", "shop.duckdb.lock", "data.parquet"}
+    for version in folder.rglob("_delta_log/*.json"):
+        actions = map(json.loads, version.read_text().splitlines())
+        known |= {
+            version.name,
+            *(Path(one["add"]["path"]).name for one in actions if "add" in one),
+        }
     return [
         str(path.relative_to(folder))
         for path in folder.rglob("*")

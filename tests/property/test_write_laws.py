@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from assets_core.model.errors import PartitaError
 from assets_core.model.io_manager import IOManager, PartitionSlice, Published, Target, WriteReceipt
 from assets_core.model.specs import Append, Merge
-from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
+from io_managers import DeltaIOManager, DuckDBIOManager, MemoryIOManager, ParquetIOManager
 from tests.conformance.io_manager_suite import (
     UNPARTITIONED,
     Steps,
@@ -204,6 +204,7 @@ def _managers(folder: Path, case: Case) -> list[Steps]:
     found: list[IOManager] = [
         DuckDBIOManager(folder / "x.duckdb"),
         ParquetIOManager(folder / "lake"),
+        DeltaIOManager(folder / "tables"),
         MemoryIOManager(),
     ]
     return [Steps(one) for one in found if one.supports(case.where) is None]

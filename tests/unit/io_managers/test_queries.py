@@ -9,7 +9,12 @@ import pyarrow as pa
 import pytest
 
 from assets_core.model.errors import QueryError
-from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
+from io_managers import (
+    DeltaIOManager,
+    DuckDBIOManager,
+    MemoryIOManager,
+    ParquetIOManager,
+)
 from io_managers.queries import Source, query_rows
 from tests.conformance.io_manager_suite import Steps, days, table, target, whole
 
@@ -29,11 +34,12 @@ def source(manager: IOManager, where: Target, slices: tuple[PartitionSlice, ...]
 
 @pytest.fixture
 def sources(tmp_path: Path) -> dict[str, Source]:
-    """Three days of `orders` in files, of `silver` in a database, of `bronze` in memory; `never` was never written."""
+    """Three days of `orders` in files, of `gold` in a Delta table, of `silver` in a database, of `bronze` in memory; `never` was never written."""
     database = DuckDBIOManager(tmp_path / "shop.duckdb")
     found: dict[str, Source] = {}
     for name, manager in {
         "orders": ParquetIOManager(tmp_path / "lake"),
+        "gold": DeltaIOManager(tmp_path / "tables"),
         "silver": database,
         "bronze": MemoryIOManager(),
     }.items():
@@ -57,7 +63,7 @@ def asked(
     return found
 
 
-@pytest.mark.parametrize("name", ["orders", "silver", "bronze"])
+@pytest.mark.parametrize("name", ["orders", "gold", "silver", "bronze"])
 def test_an_asset_is_a_table_wherever_it_is_stored(
     sources: dict[str, Source], tmp_path: Path, name: str
 ) -> None:
