@@ -159,10 +159,13 @@ class _Walk:
         return CodeFingerprint(digest_of(text)[:_VERSION_LENGTH], (*first, *ordered))
 
     def link(self, source: Parts, label: str, targets: Iterable[int]) -> None:
-        """Note that the parts `source` refer to `targets` as `label`."""
-        for target in targets:
+        """Note that the parts `source` refer to `targets` as `label`. Where one name leads to several, their order is that of what binds it."""
+        found = list(targets)
+        for place, target in enumerate(found):
             for number in source:
-                self._found[number].edges.add((label, target))
+                self._found[number].edges.add(
+                    (label if len(found) == 1 else f"{label} {place}", target)
+                )
 
     def text(self, name: str, kind: str, text: str) -> int:
         """A part that is its text."""
@@ -308,9 +311,11 @@ class _Walk:
         return number
 
     def _reference(self, path: tuple[str, ...], piece: Piece, module: Module) -> Parts:
-        if path[0] in piece.imports:
-            return self._imported(piece.imports[path[0]], path[1:], module)
-        return self._named(path, module)
+        parts: Parts = []
+        for bound in piece.imports.get(path[0], ()):
+            parts += self._imported(bound, path[1:], module)
+        # An import in one scope hides the name from that scope only.
+        return parts + self._named(path, module) if path[0] in piece.outer else parts
 
     def _named(self, path: tuple[str, ...], module: Module) -> Parts:
         """The parts behind a dotted name, as code at the top level of `module` means it."""

@@ -9,6 +9,7 @@ Everything is read from text; nothing is imported or run. `SourceFiles` keeps wh
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import linecache
 import symtable
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+_CHANGING: Final = frozenset({"pop", "popitem", "popleft", "setdefault"})
+"""Methods that change what they are called on and whose answer is often assigned."""
+
+_SAYING: Final = frozenset({"print", "repr", "len", "isinstance"})
+"""Functions that change nothing that they are given."""
 
 # Positions are no fields. These are, and say nothing: `ctx` follows from the place, the others are hints or the way of quoting.
 _SILENT_FIELDS: Final = frozenset({"ctx", "kind", "type_comment", "type_params", "type_ignores"})
@@ -41,13 +48,15 @@ Binding = Imported | ast.stmt
 class Piece:
     """One statement, understood: its normalised text, a digest of its meaning, and the outer names it refers to.
 
-    `references` are dotted names as tuples, `("helpers", "clean")`. `imports` are names that an import inside of it binds.
+    `references` are dotted names as tuples, `("helpers", "clean")`; of their first parts `outer` are taken from outside, and `imports`
+    are bound by imports inside of it, in order.
     """
 
     source: str
     digest: str
     references: frozenset[tuple[str, ...]]
-    imports: Mapping[str, Imported]
+    outer: frozenset[str]
+    imports: Mapping[str, tuple[Imported, ...]]
 
 
 @dataclass(slots=True)
@@ -56,7 +65,8 @@ class SourceFile:
 
     `bindings` maps each module-level name to what binds or changes it, in order; `stars` are the `from x import *`. `functions` maps
     (first line, name) of a function to its nodes: several lambdas may stand on one line. `imports` maps every name that an absolute
-    import binds anywhere, also under `if TYPE_CHECKING`, to its dotted origin.
+    import binds anywhere, also under `if TYPE_CHECKING`, to its dotted origin. `frames` are those bindings that only say under
+    which conditions another one takes place.
     """
 
     tree: ast.Module
@@ -65,6 +75,7 @@ class SourceFile:
     functions: dict[tuple[int, str], list[FunctionNode]] = field(default_factory=dict)
     classes: dict[str, list[ast.ClassDef]] = field(default_factory=dict)
     imports: dict[str, str] = field(default_factory=dict)
+    frames: list[ast.stmt] = field(default_factory=list)
     _pieces: dict[tuple[int, ...], Piece] = field(default_factory=dict)
 
     def piece(self, node: ast.AST, decorators: Sequence[ast.expr] = ()) -> Piece:
@@ -121,11 +132,16 @@ def _parse(text: str) -> SourceFile | None:
     _bind(file, file.tree.body)
     for name, bindings in file.bindings.items():
         # `logging.basicConfig()` does not make `logging` another module; `LIMITS.update(…)` does change LIMITS.
-        if any(isinstance(each, Imported) for each in bindings):
+        imported = [each for each in bindings if isinstance(each, Imported)]
+        is_value = all(each.name is not None for each in imported)
+        if imported:
             bindings[:] = [
                 each
                 for each in bindings
-                if isinstance(each, Imported | Definition) or name in _assigned(each, calls=False)
+                if isinstance(each, Imported)
+                or (isinstance(each, Definition) and each.name == name)
+                or any(each is frame for frame in file.frames)
+                or name in _assigned(each, calls=is_value)
             ]
     return file
 
@@ -183,7 +199,11 @@ def _bind(file: SourceFile, statements: Iterable[ast.stmt]) -> None:
     for statement in statements:
         match statement:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                file.bindings.setdefault(statement.name, []).append(statement)
+                changed = dict.fromkeys(
+                    [statement.name, *_registers(statement), *_globals(statement)]
+                )
+                for name in changed:
+                    file.bindings.setdefault(name, []).append(statement)
             case ast.Import() | ast.ImportFrom():
                 for name, bound in _imported_names(statement):
                     if name == "*":
@@ -192,9 +212,71 @@ def _bind(file: SourceFile, statements: Iterable[ast.stmt]) -> None:
                         file.bindings.setdefault(name, []).append(bound)
             case _:
                 # An `if` or `try` counts whole for what it assigns, so that its condition does too.
-                for name in sorted(_assigned(statement, calls=True)):
+                assigned = _assigned(statement, calls=True)
+                for name in sorted(assigned):
                     file.bindings.setdefault(name, []).append(statement)
-                _bind(file, _definitions_inside(statement))
+                inside = list(_definitions_inside(statement))
+                # For what it defines or imports, which counts by itself, there is left under which conditions it does.
+                for name in dict.fromkeys(name for each in inside for name in _bound_by(each)):
+                    if name not in assigned:
+                        frame = _Frame(name).visit(copy.deepcopy(statement))
+                        file.bindings.setdefault(name, []).append(frame)
+                        file.frames.append(frame)
+                _bind(file, inside)
+
+
+def _registers(node: Definition) -> Iterator[str]:
+    """Names that a definition is handed to by a decorator that is an attribute of theirs: `@convert.register`, `@rules.add("x")`."""
+    for each in node.decorator_list:
+        called = each.func if isinstance(each, ast.Call) else each
+        if isinstance(called, ast.Attribute):
+            yield from _root(called)
+
+
+def _globals(node: Definition) -> Iterator[str]:
+    """Names of the module that a function assigns when it is called."""
+    if isinstance(node, ast.ClassDef):
+        return
+    named = {
+        name for each in ast.walk(node) if isinstance(each, ast.Global) for name in each.names
+    }
+    yield from sorted(named)
+
+
+def _bound_by(node: ast.stmt) -> Iterator[str]:
+    """The names that a definition or an import binds."""
+    if isinstance(node, Definition):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (name for name, _ in _imported_names(node) if name != "*")
+
+
+class _Frame(ast.NodeTransformer):
+    """Leaves of a compound statement what decides whether one name is bound in it: in the name's place a mark, and nothing beside it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        for block in ("body", "orelse", "finalbody"):
+            statements = getattr(node, block, None)
+            if isinstance(statements, list):
+                kept = [one for each in statements if (one := self._reduced(each)) is not None]
+                setattr(node, block, kept or ([ast.Pass()] if block == "body" else []))
+        for part in ("handlers", "cases"):
+            for each in getattr(node, part, ()):
+                self.generic_visit(each)
+        return node
+
+    def _reduced(self, statement: ast.stmt) -> ast.stmt | None:
+        if self._name in _bound_by(statement):
+            return ast.copy_location(ast.Expr(ast.Constant(self._name)), statement)
+        if isinstance(statement, Definition):
+            return None
+        if any(self._name in _bound_by(each) for each in _definitions_inside(statement)):
+            self.generic_visit(statement)
+            return statement
+        return None
 
 
 def _definitions_inside(statement: ast.stmt) -> Iterator[ast.stmt]:
@@ -224,19 +306,40 @@ def _assigned(statement: ast.stmt, *, calls: bool) -> set[str]:
                 continue
             case ast.Name(id=name, ctx=ast.Store()):
                 names.add(name)
-            case ast.Attribute(ctx=ast.Store()) | ast.Subscript(ctx=ast.Store()):
+            case (
+                ast.Attribute(ctx=ast.Store() | ast.Del())
+                | ast.Subscript(ctx=ast.Store() | ast.Del())
+            ):
                 names |= _root(node)
-            case ast.Expr(value=ast.Call(func=ast.Attribute() as function)) if calls:
+            case ast.Expr(value=ast.Call() as call) if calls:
+                names |= _may_change(call)
+            case ast.Assign(value=ast.Call(func=ast.Attribute(attr=method) as function)) if (
+                calls and method in _CHANGING
+            ):
                 names |= _root(function)
         pending.extend(ast.iter_child_nodes(node))
     return names
 
 
+def _may_change(call: ast.Call) -> set[str]:
+    """Names that a call which nothing is done with may change: `x.y(…)`, `x.y(…).z(…)`, `f(x)`. It is there for something."""
+    if isinstance(call.func, ast.Name):
+        if call.func.id in _SAYING:
+            return set()
+        given = [*call.args, *(each.value for each in call.keywords)]
+        return {name for each in given for name in _root(each)}
+    return _root(call.func)
+
+
 def _root(node: ast.expr) -> set[str]:
-    """The name that `x.y[1].z` starts from, if it starts from a name."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return {node.id} if isinstance(node, ast.Name) else set()
+    """The name that `x.y[1].z`, or `x.y(…).z`, starts from, if it starts from a name."""
+    while True:
+        if isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            node = node.func
+        else:
+            return {node.id} if isinstance(node, ast.Name) else set()
 
 
 def _imported_names(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Imported]]:
@@ -273,20 +376,18 @@ def _understand(node: ast.AST, decorators: Sequence[ast.expr]) -> Piece:
     lines = [ast.unparse(each) for each in statements]
     source = "\n".join(lines)
     outer = _outer_names(node, source)
-    imports = {
-        name: bound
-        for each in ast.walk(node)
-        if isinstance(each, ast.Import | ast.ImportFrom)
-        for name, bound in _imported_names(each)
-    }
+    imports: dict[str, tuple[Imported, ...]] = {}
+    for each in ast.walk(node):
+        if isinstance(each, ast.Import | ast.ImportFrom):
+            for name, bound in _imported_names(each):
+                imports[name] = (*imports.get(name, ()), bound)
     paths = _Paths()
     paths.visit(node)
     references = {path for path in paths.found if path[0] in outer or path[0] in imports}
     # The name of a definition is what others call it by; renaming it changes them, not what it does.
     renamed = {"name"} if isinstance(node, Definition) else set()
-    return Piece(
-        source, digest_of(canonical(node, leave_out=renamed)), frozenset(references), imports
-    )
+    digest = digest_of(canonical(node, leave_out=renamed))
+    return Piece(source, digest, frozenset(references), frozenset(outer), imports)
 
 
 def canonical(node: object, *, leave_out: Iterable[str] = ()) -> str:

@@ -443,6 +443,194 @@ def test_a_module_constant_that_is_changed_in_place_counts(project: Callable[...
     assert before != version(project(orders.replace("c=3", "c=4")))
 
 
+FAST_OR_SLOW = """
+FAST = True
+if FAST:
+    from shop.helpers import fast as clean
+else:
+    from shop.helpers import slow as clean
+"""
+DEFINED_BY_CASE = """
+FAST = True
+if FAST:
+    def clean():
+        return 1
+    def other():
+        return 5
+else:
+    def clean():
+        return 2
+"""
+FALLBACK = """
+try:
+    from shop.fast import clean
+except ImportError:
+    from shop.slow import clean
+"""
+LOCAL_FALLBACK = """
+def clean():
+    try:
+        from shop.fast import clean
+    except ImportError:
+        from shop.slow import clean
+    return clean()
+"""
+HIDDEN = """
+from shop.fast import clean as made
+
+def clean():
+    def inner():
+        from shop.slow import clean as made
+        return made()
+    return made() + inner()
+"""
+DISPATCHED = """
+import functools
+
+@functools.singledispatch
+def clean(value=0):
+    return 1
+
+@clean.register
+def _(value: int):
+    return 2
+"""
+REGISTERED = """
+class Registry(dict):
+    def add(self, function):
+        self[function.__name__] = function
+        return function
+
+rules = Registry()
+
+@rules.add
+def positive(row):
+    return row > 0
+
+def clean():
+    return rules
+"""
+FILLED = """
+LIMITS = {}
+
+def fill(limits):
+    limits["a"] = 1
+
+fill(LIMITS)
+
+def clean():
+    return LIMITS
+"""
+GLOBAL = """
+LIMIT = 1
+
+def reset():
+    global LIMIT
+    LIMIT = 2
+
+reset()
+
+def clean():
+    return LIMIT
+"""
+CHANGED = """
+from shop.settings import LIMITS
+LIMITS.update(a=2)
+LIMITS.setdefault("b", []).append(3)
+LIMITS["c"] = 4
+del LIMITS["c"]
+_ = LIMITS.pop("b")
+setattr(LIMITS, "d", 5)
+
+def clean():
+    return LIMITS
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        ("X = 3\nX = X + 1\nX = X * 2\n", "X = X + 1\nX = X * 2", "X = X * 2\nX = X + 1"),
+        ("X = 1\nX = 2\n", "X = 1\nX = 2", "X = 2\nX = 1"),
+        ("X = []\nX.append(1)\nX.append(2)\n", "1)\nX.append(2", "2)\nX.append(1"),
+        (
+            "def clean():\n    return 1\ndef clean():\n    return 2\n",
+            "1\ndef clean():\n    return 2",
+            "2\ndef clean():\n    return 1",
+        ),
+        (
+            "from shop.fast import clean\nfrom shop.slow import clean\n",
+            "fast import clean\nfrom shop.slow",
+            "slow import clean\nfrom shop.fast",
+        ),
+        (FAST_OR_SLOW, "FAST = True", "FAST = False"),
+        (FAST_OR_SLOW, "if FAST", "if not FAST"),
+        (FAST_OR_SLOW, "fast as clean\nelse:\n    from shop.helpers import slow", "slow as clean\nelse:\n    from shop.helpers import fast"),
+        (DEFINED_BY_CASE, "FAST = True", "FAST = False"),
+        (DEFINED_BY_CASE, "return 2", "return 3"),
+        (DEFINED_BY_CASE, "if FAST", "for _ in [FAST]"),
+        (FALLBACK, "shop.fast import clean\nexcept ImportError:\n    from shop.slow", "shop.slow import clean\nexcept ImportError:\n    from shop.fast"),
+        (FALLBACK, "ImportError", "Exception"),
+        (DISPATCHED, "return 2", "return 22"),
+        (REGISTERED, "row > 0", "row > 1"),
+        (FILLED, '"a"] = 1', '"a"] = 2'),
+        (FILLED, "fill(LIMITS)\n\n", ""),
+        (GLOBAL, "LIMIT = 2", "LIMIT = 3"),
+        (CHANGED, "a=2", "a=3"),
+        (CHANGED, "append(3)", "append(4)"),
+        (CHANGED, 'del LIMITS["c"]', "pass"),
+        (CHANGED, "pop(", "get("),
+        (CHANGED, ", 5)", ", 6)"),
+    ],
+)  # fmt: skip
+def test_what_binds_or_changes_a_name_counts_in_its_order_and_under_its_conditions(
+    project: Callable[..., Asset], text: str, old: str, new: str
+) -> None:
+    assert old in text
+    used = "X" if text.startswith("X") else "clean"
+    body = f"from assets_core import asset\n{text}\n@asset\ndef orders():\n    return {used}\n"
+    more = {
+        "helpers": "def fast():\n    return 1\ndef slow():\n    return 2\n",
+        "fast": "def clean():\n    return 1\n",
+        "slow": "def clean():\n    return 2\n",
+        "settings": "class Limits(dict):\n    pass\nLIMITS = Limits()\n",
+    }
+    edited = body.replace(old, new)
+    assert version(project(body, **more)) != version(project(edited, **more))
+    assert version(project(body, **more)) == version(project(body + "\nOTHER = 1\n", **more))
+
+
+@pytest.mark.parametrize("text", [LOCAL_FALLBACK, HIDDEN], ids=["fallback", "hidden"])
+@pytest.mark.parametrize("edited", ["fast", "slow"])
+def test_each_import_inside_of_a_function_is_followed_where_it_holds(
+    project: Callable[..., Asset], text: str, edited: str
+) -> None:
+    body = f"from assets_core import asset\n{text}\n@asset\ndef orders():\n    return clean()\n"
+    more = {
+        "fast": "def clean():\n    return 1\n",
+        "slow": "def clean():\n    return 2\n",
+    }
+    before = version(project(body, **more))
+    more[edited] = "def clean():\n    return 3\n"
+    assert version(project(body, **more)) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return 5", "return 6"),
+        ("    def other", "    OTHER = 1\n    def other"),
+        ("FAST = True", "FAST = True\nprint(FAST)"),
+    ],
+)
+def test_what_stands_beside_a_name_in_one_block_does_not_count(
+    project: Callable[..., Asset], old: str, new: str
+) -> None:
+    body = f"from assets_core import asset\n{DEFINED_BY_CASE}\n@asset\ndef orders():\n    return clean\n"
+    assert old in body
+    assert version(project(body)) == version(project(body.replace(old, new)))
+
+
 def test_logging_setup_of_an_imported_module_does_not_count(project: Callable[..., Asset]) -> None:
     orders = """
     import logging
