@@ -91,16 +91,18 @@ class DeltaIOManager:
         """The files of one version as a dataset; None for a history, and for columns that Delta holds under another type."""
         from io_managers.moments import is_history  # noqa: PLC0415 - see above
         from io_managers.parquet_rows import schema_at  # noqa: PLC0415 - same
-        from io_managers.parquet_scans import KeptFiles, dataset_of  # noqa: PLC0415 - same
+        from io_managers.parquet_scans import dataset_of, may_keep_open  # noqa: PLC0415 - same
         from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
 
         if is_history(request.target):
             return None
         paths = self._found(request)
-        kept = KeptFiles()
-        schemas = [schema_at(self._files.place, path, kept.keep) for path in paths]
+        if not may_keep_open(len(paths)):
+            return None
+        files: list[pa.NativeFile] = []
+        schemas = [schema_at(self._files.place, path, files.append) for path in paths]
         wanted = wanted_schema(request, self._readable(request.target, paths))
-        return dataset_of(request, kept, paths, schemas, wanted, with_partition=with_partition)
+        return dataset_of(request, files, schemas, wanted, with_partition=with_partition)
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in and write each partition's file to the stage. Raises DataError, IOManagerError."""
