@@ -289,7 +289,7 @@ class ParquetIOManager:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         from io_managers.history import history_schema, history_table  # noqa: PLC0415 - see the module's first lines
-        from io_managers.moments import Moment, last_moment, no_moment  # noqa: PLC0415 - same
+        from io_managers.moments import Moment, last_end, last_moment, no_moment  # noqa: PLC0415 - same
         from io_managers.parquet_rows import batches_of, schema_at  # noqa: PLC0415 - same
         from io_managers.schemas import conformed_table, readable_schema, wanted_schema  # noqa: PLC0415 - same
 
@@ -318,7 +318,7 @@ class ParquetIOManager:
         ]
         moments = [moment for moment, _ in found]
         return conformed_table(
-            history_table(self._bench, target, events, moments), wanted
+            history_table(self._bench, target, events, moments, last_end(request.slices)), wanted
         ).to_reader()
 
     def _compared(
