@@ -25,7 +25,7 @@ from io_managers.history import (
     moments_table,
 )
 from io_managers.merging import ROW
-from io_managers.moments import last_end, last_moment
+from io_managers.moments import is_asked, last_end, last_moment
 from io_managers.schemas import conformed_stream, readable_schema, wanted_schema
 from io_managers.workbench import BATCH_ROWS, quoted, quoted_text
 
@@ -50,7 +50,7 @@ def history_of(
     stored = arrow_schema(connection, table)
     schema = wanted_schema(request, history_schema(target, readable_schema(target, stored)))
     moments = [
-        one for one in moments_of(connection, target.asset) if last is not None and one.at <= last
+        one for one in moments_of(connection, target.asset) if is_asked(target, one.at, last)
     ]
     begun = begun_sql(target, stored, last_end(request.slices)) if stored.names else "true"
     fold = _fold(target, stored.names, table, begun)
@@ -96,6 +96,8 @@ def make_view(connection: DuckDBPyConnection, target: Target) -> None:
         f"select row_number() over (order by moment) - 1 as {PLACE}, key, moment from main._partita_moments"
         f" where asset = {quoted_text(target.asset)}"
     )
+    if target.since is not None:
+        moments += f" and moment >= {quoted_text(target.since.isoformat())}::timestamptz"
     # Names without the database: whoever opens the file gives it another one.
     fold = _fold(target, stored.names, f"main.{quoted(target.asset)}")
     sql = f"with {MOMENTS} as ({moments}) select * from ({fold})"

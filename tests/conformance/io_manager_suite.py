@@ -864,6 +864,14 @@ class HistoryLaws(IOManagerSuite):
         seen = sorted((r["v"], r["is_current"]) for r in steps.rows(where, parts[1:]))
         assert seen == [("a", False), ("b", True), ("x", True)]
 
+    def test_days_before_the_first_that_is_defined_are_in_no_history(self, steps: Steps) -> None:
+        parts = days("2025-01-01", 3)
+        for i, part in enumerate(parts):
+            steps.write(self.changes, (part,), table(id=[i, 9], v=["a", "z"]))
+        assert parts[1].window is not None
+        later = replace(self.changes, since=parts[1].window.start)
+        assert self.told(steps, later, parts[1:]) == ["1 a 02-", "2 a 03-", "9 z 02-"]
+
     def test_versions_have_columns_of_their_own(self, steps: Steps) -> None:
         part = days("2025-01-01")
         steps.write(self.changes, part, table(id=[1], v=["a"]))
