@@ -151,7 +151,15 @@ def rejected_target(target: Target) -> Target:
     by = None if isinstance(target.write, Append) else target.partition_by
     name = f"{target.asset}{REJECTED_SUFFIX}"
     schema = None if target.schema is None else with_text(target.schema, REASON_COLUMN)
-    return replace(target, asset=name, write=Replace(), partition_by=by, schema=schema)
+    return replace(
+        target,
+        asset=name,
+        write=Replace(),
+        partition_by=by,
+        schema=schema,
+        since=None,
+        beside=target.asset,
+    )
 
 
 def deps_version(

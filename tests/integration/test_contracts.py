@@ -253,6 +253,22 @@ def test_fresh_rows_are_made_again_if_a_crash_left_other_rows_beside_them(
     assert project.run().counts == {}
 
 
+def test_hints_about_rows_kept_out_name_the_asset_that_one_can_make_again() -> None:
+    manager = MemoryIOManager()
+    made: list[object] = [1]
+
+    @asset(partitions=WEEK, contract=Contract(NotNull("id"), on_violation="quarantine"))
+    def orders() -> pa.Table:
+        return pa.table({"id": pa.array([None], pa.int64()), "amount": list(made)})
+
+    project = bench(manager, orders)
+    project.run()
+    made[:] = ["1"]
+    failure = project.run("orders", mode=Mode.FORCE).failures[0]
+    assert "orders__rejected: column 'amount' is string" in failure.message
+    assert failure.message.endswith("partita state restart orders)")
+
+
 def test_a_rule_about_the_whole_partition_can_not_be_quarantined(manager: IOManager) -> None:
     @asset(contract=Contract([InRange("n", max=2), RowCount(max=2)], on_violation="quarantine"))
     def numbers() -> pa.Table:
