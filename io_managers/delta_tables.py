@@ -280,7 +280,7 @@ class DeltaIOManager:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         from io_managers.history import history_schema, history_table  # noqa: PLC0415 - see above
-        from io_managers.moments import Moment, last_moment, no_moment  # noqa: PLC0415 - same
+        from io_managers.moments import Moment, is_asked, last_end, last_moment, no_moment  # noqa: PLC0415 - same
         from io_managers.parquet_rows import batches_of  # noqa: PLC0415 - same
         from io_managers.schemas import conformed_table, wanted_schema  # noqa: PLC0415 - same
 
@@ -292,7 +292,7 @@ class DeltaIOManager:
             footer = self._files.footer(path)
             if footer.moment is None:
                 raise no_moment(target.asset, footer.key)
-            if last is not None and footer.moment <= last:
+            if is_asked(target, footer.moment, last):
                 found.append((Moment(footer.key, footer.moment), path))
         found.sort(key=lambda one: one[0].at)
         schema = self._readable(target, [path for _, path in found])
@@ -303,7 +303,8 @@ class DeltaIOManager:
             pa.Table.from_batches(batches_of(self._files.place, [path], schema), schema=schema)
             for _, path in found
         ]
-        told = history_table(self._bench, target, events, [moment for moment, _ in found])
+        moments, end = [moment for moment, _ in found], last_end(request.slices)
+        told = history_table(self._bench, target, events, moments, end)
         return conformed_table(told, wanted).to_reader()
 
     def _writer(self) -> DeltaWriter:

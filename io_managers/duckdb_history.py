@@ -16,9 +16,16 @@ from assets_core.model.io_manager import PARTITION_COLUMN
 from assets_core.model.specs import HISTORY_COLUMNS
 from io_managers.duckdb_commits import arrow_schema, moments_of, qualified
 from io_managers.duckdb_file import ATTACHED
-from io_managers.history import MOMENTS, PLACE, history_schema, history_sql, moments_table
+from io_managers.history import (
+    MOMENTS,
+    PLACE,
+    begun_sql,
+    history_schema,
+    history_sql,
+    moments_table,
+)
 from io_managers.merging import ROW
-from io_managers.moments import last_moment
+from io_managers.moments import is_asked, last_end, last_moment
 from io_managers.schemas import conformed_stream, readable_schema, wanted_schema
 from io_managers.workbench import BATCH_ROWS, quoted, quoted_text
 
@@ -43,9 +50,10 @@ def history_of(
     stored = arrow_schema(connection, table)
     schema = wanted_schema(request, history_schema(target, readable_schema(target, stored)))
     moments = [
-        one for one in moments_of(connection, target.asset) if last is not None and one.at <= last
+        one for one in moments_of(connection, target.asset) if is_asked(target, one.at, last)
     ]
-    fold = _fold(target, stored.names, table)
+    begun = begun_sql(target, stored, last_end(request.slices)) if stored.names else "true"
+    fold = _fold(target, stored.names, table, begun)
     with bench.tables(**{MOMENTS: moments_table(moments)}) as connection:
         reader = connection.sql(f"{fold} order by f.valid_from, f.{ROW}").to_arrow_reader(
             BATCH_ROWS
@@ -88,6 +96,8 @@ def make_view(connection: DuckDBPyConnection, target: Target) -> None:
         f"select row_number() over (order by moment) - 1 as {PLACE}, key, moment from main._partita_moments"
         f" where asset = {quoted_text(target.asset)}"
     )
+    if target.since is not None:
+        moments += f" and moment >= {quoted_text(target.since.isoformat())}::timestamptz"
     # Names without the database: whoever opens the file gives it another one.
     fold = _fold(target, stored.names, f"main.{quoted(target.asset)}")
     sql = f"with {MOMENTS} as ({moments}) select * from ({fold})"
@@ -115,11 +125,11 @@ def _comment(connection: DuckDBPyConnection, name: str) -> str | None:
     return (found[0][0] or "") if found else None
 
 
-def _fold(target: Target, columns: Sequence[str], table: str) -> str:
+def _fold(target: Target, columns: Sequence[str], table: str, begun: str = "true") -> str:
     """The query for all columns of all versions; it ends where an ORDER BY may follow. Moments are there under `MOMENTS`."""
     events = f"(select t.*, t.rowid as {ROW}, m.{PLACE} from {table} t join {MOMENTS} m on t.{PARTITION_COLUMN} = m.key)"
     shown = ", ".join(
         f"{'f' if name in HISTORY_COLUMNS else 'e'}.{quoted(name)}"
         for name in (*columns, *HISTORY_COLUMNS)
     )
-    return f"select {shown} from ({history_sql(target, columns, events)}) f join {table} e on e.rowid = f.{ROW}"
+    return f"select {shown} from ({history_sql(target, columns, events, begun)}) f join {table} e on e.rowid = f.{ROW}"

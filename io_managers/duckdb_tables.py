@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from assets_core.model.column_names import RESERVED_PREFIX
 from assets_core.model.errors import DataError, DefinitionError, IOManagerError, PartitaError
 from assets_core.model.io_manager import PublishFailed, Staged
 from io_managers.duckdb_file import DatabaseFile
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from io_managers.duckdb_commits import Catalog
     from io_managers.duckdb_members import Member
 
-_RESERVED = "_partita"
 _WAIT_LIMIT = timedelta(seconds=60)
 
 
@@ -93,8 +93,8 @@ class DuckDBIOManager:
 
     def supports(self, target: Target) -> str | None:
         """All write modes; not Append without partitions, and no table name of Partita's own."""
-        if target.asset.casefold().startswith(_RESERVED):
-            return f"table names that start with {_RESERVED!r} are Partita's own"
+        if target.asset.casefold().startswith(RESERVED_PREFIX):
+            return f"table names that start with {RESERVED_PREFIX!r} are Partita's own"
         if not target.asset or "\0" in target.asset:
             return f"{target.asset!r} can't be a table name"
         if target.schema is not None and (reason := _not_storable(target.asset, target.schema)):

@@ -227,7 +227,7 @@ class _Transaction:
             raise IOManagerError(
                 f"{self._path}: the rows of table {asset!r} were written without a {PARTITION_COLUMN} column, so those of one partition"
                 " can't be told from the others",
-                hint=f"set partition_by again, or drop the table and materialize {asset} anew: drop table {quoted(asset)}",
+                hint=f"set partition_by again, or drop the table and materialize {target.owner} anew: drop table {quoted(asset)}",
             )
         return own
 

@@ -12,6 +12,8 @@ partition before had is an event too: an absence. Walking along them, a version 
 column differs from the event before; an absence ends it. A version shows the last event in it, and is valid up to the next event that
 began or ended one.
 
+With an `effective` column an event may be told in advance. It is part of the history once a partition is asked for that ends after it.
+
 DuckDB folds; only row numbers and times come out, so rows of Parquet and memory keep types that DuckDB doesn't have.
 """
 
@@ -19,6 +21,7 @@ DuckDB folds; only row numbers and times come out, so rows of Parquet and memory
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,9 +62,13 @@ def moments_table(moments: Sequence[Moment]) -> pa.Table:
 
 
 def history_table(
-    bench: Workbench, target: Target, events: Sequence[pa.Table], moments: Sequence[Moment]
+    bench: Workbench,
+    target: Target,
+    events: Sequence[pa.Table],
+    moments: Sequence[Moment],
+    end: datetime | None,
 ) -> pa.Table:
-    """The history of events, one table per moment and all with the same columns. Empty without columns if the events have none."""
+    """The history before `end` of events, one table per moment and all with the same columns. Empty without columns if the events have none."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     order = sorted(range(len(moments)), key=lambda i: moments[i].at)
@@ -74,7 +81,8 @@ def history_table(
         .append_column(ROW, pa.array(np.arange(len(rows))))
         .append_column(PLACE, pa.array(places))
     )
-    sql = f"{history_sql(target, rows.column_names, 'events')} order by valid_from, {ROW}"
+    begun = begun_sql(target, rows.schema, end)
+    sql = f"{history_sql(target, rows.column_names, 'events', begun)} order by valid_from, {ROW}"
     with bench.tables(events=numbered, **{MOMENTS: moments_table(moments)}) as connection:
         found = connection.sql(sql).to_arrow_table()
     kept = rows.take(found.column(ROW))
@@ -105,11 +113,28 @@ def time_type(target: Target, schema: pa.Schema) -> pa.DataType:
     return pa.timestamp("us", "UTC") if effective is None else schema.field(effective).type
 
 
-def history_sql(target: Target, columns: Sequence[str], source: str) -> str:
+def begun_sql(target: Target, schema: pa.Schema, end: datetime | None) -> str:
+    """The SQL condition that leaves out events `e` which are told in advance and begin at `end` or later. Partitions begin before they end."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    effective = _write(target).effective
+    if effective is None or end is None:
+        return "true"
+    kind, column = schema.field(effective).type, f"e.{quoted(effective)}"
+    if not pa.types.is_timestamp(kind) or kind.tz is None:
+        return f"{column}::timestamp < timestamp '{end.replace(tzinfo=None).isoformat(sep=' ')}'"
+    instant = end.astimezone(UTC)
+    if kind.unit == "ns":  # as `hashable` has it
+        micros = (instant - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+        return f"{column} < {micros * 1000}"
+    return f"{column} < timestamptz '{instant.isoformat(sep=' ')}'"
+
+
+def history_sql(target: Target, columns: Sequence[str], source: str, begun: str = "true") -> str:
     """The query for `_partita_row`, `valid_from`, `valid_to` and `is_current` of every version.
 
     `source` is an SQL relation with the events' `columns`, `_partita_row` and `_partita_place`; places and moments are registered as
-    `MOMENTS`.
+    `MOMENTS`. Events `e` that are not `begun` are left out.
     """
     write = _write(target)
     apart = {*write.keys, write.effective}
@@ -139,7 +164,7 @@ def history_sql(target: Target, columns: Sequence[str], source: str) -> str:
     )
     return (
         f"with present as (select {named}, e.{ROW} as row, m.{PLACE} as place, {instant} as instant, true as is_there"
-        f" from {source} e join {MOMENTS} m on m.{PLACE} = e.{PLACE} qualify {first}),"
+        f" from {source} e join {MOMENTS} m on m.{PLACE} = e.{PLACE} where {begun} qualify {first}),"
         f" happened as (select * from present{absent}),"
         f" marked as (select *, ({differs}) as begins from happened window w as (partition by {by} order by instant, place)),"
         f" versioned as (select *, sum(begins::integer) over (partition by {by} order by instant, place) as version from marked),"

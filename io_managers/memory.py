@@ -17,7 +17,15 @@ from assets_core.model.specs import Merge, MergeScope
 from io_managers.fingerprint import SLOT
 from io_managers.history import history_schema, history_table
 from io_managers.merging import ROW, merged_receipt, plan_merge
-from io_managers.moments import Moment, is_history, last_moment, moment_of, no_moment
+from io_managers.moments import (
+    Moment,
+    is_asked,
+    is_history,
+    last_end,
+    last_moment,
+    moment_of,
+    no_moment,
+)
 from io_managers.refusals import append_needs_partitions, fenced
 from io_managers.schemas import conformed_table, joined_schema, readable_schema, wanted_schema
 from io_managers.staging import StagedRows, staged_rows, take_in
@@ -166,12 +174,14 @@ class MemoryIOManager:
         for key, commit in asset.commits.items():
             if commit.moment is None:
                 raise no_moment(target.asset, key)
-            if last is not None and commit.moment.at <= last:
+            if is_asked(target, commit.moment.at, last):
                 moments.append(commit.moment)
                 events.append(conformed_table(asset.rows[key], schema))
         if not moments:
             return wanted.empty_table()
-        return conformed_table(history_table(self._bench, target, events, moments), wanted)
+        return conformed_table(
+            history_table(self._bench, target, events, moments, last_end(request.slices)), wanted
+        )
 
     def _publish_one(self, staged: Staged) -> Published | PublishFailed:
         request, rows = staged.request, staged_rows(staged)

@@ -42,6 +42,19 @@ def last_moment(target: Target, slices: Sequence[PartitionSlice]) -> datetime | 
     return max((_start(target, one) for one in slices), default=None)
 
 
+def is_asked(target: Target, at: datetime, last: datetime | None) -> bool:
+    """Whether the partition at a moment is in the history up to `last`. One before the first that is defined is in none."""
+    return last is not None and at <= last and (target.since is None or at >= target.since)
+
+
+def last_end(slices: Sequence[PartitionSlice]) -> datetime | None:
+    """The end of the last of these partitions, in their time zone: nothing that begins then or later is part of the history as of them."""
+    from datetime import UTC  # noqa: PLC0415 - only where histories are kept
+
+    ends = [one.window.end for one in slices if one.window is not None]
+    return max(ends, key=lambda end: end.astimezone(UTC), default=None)
+
+
 def no_moment(asset: str, key: str) -> IOManagerError:
     """The error for a partition whose rows were written before the asset kept a history."""
     return IOManagerError(

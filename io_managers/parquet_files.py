@@ -291,7 +291,7 @@ class ParquetIOManager:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         from io_managers.history import history_schema, history_table  # noqa: PLC0415 - see the module's first lines
-        from io_managers.moments import Moment, last_moment, no_moment  # noqa: PLC0415 - same
+        from io_managers.moments import Moment, is_asked, last_end, last_moment, no_moment  # noqa: PLC0415 - same
         from io_managers.parquet_rows import batches_of, schema_at  # noqa: PLC0415 - same
         from io_managers.schemas import conformed_table, readable_schema, wanted_schema  # noqa: PLC0415 - same
 
@@ -304,7 +304,7 @@ class ParquetIOManager:
                 continue
             if footer.moment is None:
                 raise no_moment(target.asset, footer.key)
-            if last is not None and footer.moment <= last:
+            if is_asked(target, footer.moment, last):
                 found.append((Moment(footer.key, footer.moment), path))
         found.sort(key=lambda one: one[0].at)
         whole = pa.schema([])
@@ -320,7 +320,7 @@ class ParquetIOManager:
         ]
         moments = [moment for moment, _ in found]
         return conformed_table(
-            history_table(self._bench, target, events, moments), wanted
+            history_table(self._bench, target, events, moments, last_end(request.slices)), wanted
         ).to_reader()
 
     def _compared(

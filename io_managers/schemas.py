@@ -95,7 +95,7 @@ def readable_schema(target: Target, stored: pa.Schema) -> pa.Schema:
         if kind is None or (not widens and joined_type(kind, field.type, widen=False) is None):
             raise IOManagerError(
                 f"{target.asset}: column {field.name!r} is stored as {there.type if there else None}, and the schema says {field.type}",
-                hint=f"materialize {target.asset} again, all partitions; or change schema=…",
+                hint=f"materialize {target.owner} again, all partitions; or change schema=…",
             )
         fields.append(pa.field(field.name, kind))
     if not target.schema_policy.is_closed:
@@ -108,7 +108,7 @@ def type_differs(target: Target, column: str, new: pa.DataType, stored: pa.DataT
     way_out = (
         _WIDEN
         if _would_widen(target, column, new, stored)
-        else f"to change the type for good, begin anew with: partita state restart {target.asset}"
+        else f"to change the type for good, begin anew with: partita state restart {target.owner}"
     )
     return DataError(
         f"{target.asset}: column {column!r} is {new} in the returned rows and {stored} where they are stored; values are never cast silently",
@@ -117,7 +117,7 @@ def type_differs(target: Target, column: str, new: pa.DataType, stored: pa.DataT
 
 
 def _types_differ(target: Target, column: str, one: pa.DataType, other: pa.DataType) -> DataError:
-    again = f"materialize all partitions of {target.asset} again"
+    again = f"materialize all partitions of {target.owner} again"
     return DataError(
         f"{target.asset}: column {column!r} is {one} in one partition and {other} in another; values are never cast silently",
         hint=f"{again}, or {_WIDEN}" if _would_widen(target, column, one, other) else again,

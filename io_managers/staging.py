@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from assets_core.authoring.row_schemas import plain_type
+from assets_core.model.column_names import column_name_problem
 from assets_core.model.errors import DataError, InternalError, IOManagerError
-from assets_core.model.io_manager import PARTITION_COLUMN
 from assets_core.model.specs import (
     OutOfRange,
     Replace,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from assets_core.model.io_manager import Staged, StageRequest
 
 _log = logging.getLogger(__name__)
-_RESERVED = "_partita"
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,21 +389,10 @@ class _Spool:
 
 
 def _check_names(asset: str, names: Sequence[str]) -> None:
-    seen: dict[str, str] = {}
-    for name in names:
-        folded = name.casefold()
-        if folded == PARTITION_COLUMN or folded.startswith(_RESERVED):
-            raise DataError(
-                f"{asset}: column {name!r} is a reserved name",
-                hint=f"rename it: {PARTITION_COLUMN!r} and names that start with {_RESERVED!r} are Partita's own",
-            )
-        if not name or "\0" in name:
-            raise DataError(f"{asset}: a column without a usable name ({name!r})")
-        if folded in seen:
-            other = seen[folded]
-            what = "twice" if other == name else f"and {other!r}, which differ only by case"
-            raise DataError(f"{asset}: the rows have column {name!r} {what}")
-        seen[folded] = name
+    problem = column_name_problem(names)
+    if problem is not None:
+        told, hint = problem
+        raise DataError(f"{asset}: the rows have {told}", hint=hint)
 
 
 def _in_one_form(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:

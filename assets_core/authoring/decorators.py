@@ -25,10 +25,9 @@ from assets_core.authoring.option_values import (
     as_sequence,
     as_texts,
     as_write_mode,
-    shown,
 )
 from assets_core.authoring.row_schemas import as_schema_policy, as_table_schema
-from assets_core.model.errors import DefinitionError
+from assets_core.model.errors import DefinitionError, shown
 from assets_core.model.specs import HasKey, Input, Replace, RetryPolicy
 from assets_core.model.table_schemas import SchemaPolicy
 

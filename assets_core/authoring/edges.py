@@ -15,13 +15,14 @@ from assets_core.model.contracts import REASON_COLUMN, REJECTED_SUFFIX
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import Target
 from assets_core.model.records import VersionPart
-from assets_core.model.specs import Append, Replace
+from assets_core.model.specs import SCD2, Append, Replace
 from partitions.axes import dimensions_of
 from partitions.definitions import SINGLE, StaticPartitions
 from partitions.keyed_mappings import All, Identity, PartitionMapping
 from partitions.mapped_set import bind_mapping
 from partitions.mappings import Last, Offset, PerDimension, TimeOverlap, choose_mapping
 from partitions.multi import MultiPartitions
+from partitions.time_windows import TimePartitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -130,7 +131,15 @@ def target_of(asset: Asset) -> Target:
         time_kind=None if kind is None else kind.value,
         schema=asset.schema,
         schema_policy=asset.schema_policy,
+        since=_history_start(asset),
     )
+
+
+def _history_start(asset: Asset) -> datetime | None:
+    """Where the history begins of an asset that keeps one."""
+    if not isinstance(asset.write, SCD2) or not isinstance(asset.partitions, TimePartitions):
+        return None
+    return datetime.fromtimestamp(asset.partitions.first_edge, UTC)
 
 
 def rejected_target(target: Target) -> Target:
@@ -142,7 +151,15 @@ def rejected_target(target: Target) -> Target:
     by = None if isinstance(target.write, Append) else target.partition_by
     name = f"{target.asset}{REJECTED_SUFFIX}"
     schema = None if target.schema is None else with_text(target.schema, REASON_COLUMN)
-    return replace(target, asset=name, write=Replace(), partition_by=by, schema=schema)
+    return replace(
+        target,
+        asset=name,
+        write=Replace(),
+        partition_by=by,
+        schema=schema,
+        since=None,
+        beside=target.asset,
+    )
 
 
 def deps_version(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from assets_core.model.contracts import Contract
-from assets_core.model.errors import DefinitionError
+from assets_core.model.errors import DefinitionError, shown
 from assets_core.model.specs import SCD2, Append, Merge, Replace
 
 if TYPE_CHECKING:
@@ -70,12 +70,3 @@ def as_mapping(key: str, option: str, values: Mapping[str, Any] | None) -> dict[
             hint=f'write {option}={{"name": …}}',
         )
     return dict(values)
-
-
-def shown(value: object) -> str:
-    """`value` in an error message: short, and on one line whatever it is."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    text = repr(value)
-    limit = 80
-    return text if len(text) <= limit else f"{text[:limit]}…"

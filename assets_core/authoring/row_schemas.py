@@ -10,8 +10,8 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
+from assets_core.model.column_names import column_name_problem
 from assets_core.model.errors import DefinitionError
-from assets_core.model.io_manager import PARTITION_COLUMN
 from assets_core.model.table_schemas import Column, SchemaPolicy, TableSchema
 from partitions.errors import nearest
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from pydantic import BaseModel
-
-_RESERVED = "_partita"
 
 
 def as_table_schema(key: str, given: object) -> TableSchema | None:
@@ -143,23 +141,10 @@ def _check_names(key: str, names: list[str]) -> None:
             f"asset {key!r} has a schema without columns",
             hint="name at least one, or leave schema= out",
         )
-    seen: dict[str, str] = {}
-    for name in names:
-        folded = name.casefold()
-        if folded == PARTITION_COLUMN or folded.startswith(_RESERVED):
-            raise DefinitionError(
-                f"asset {key!r} has a schema with column {name!r}, a reserved name",
-                hint=f"rename it: {PARTITION_COLUMN!r} and names that start with {_RESERVED!r} are Partita's own",
-            )
-        if not name or "\0" in name:
-            raise DefinitionError(
-                f"asset {key!r} has a schema with a column without a usable name ({name!r})"
-            )
-        if folded in seen:
-            other = seen[folded]
-            what = "twice" if other == name else f"and {other!r}, which differ only by case"
-            raise DefinitionError(f"asset {key!r} has a schema with column {name!r} {what}")
-        seen[folded] = name
+    problem = column_name_problem(names)
+    if problem is not None:
+        told, hint = problem
+        raise DefinitionError(f"asset {key!r} has a schema with {told}", hint=hint)
 
 
 def _require_finite(where: str, model: type[BaseModel], within: tuple[type, ...]) -> None:

@@ -10,7 +10,7 @@ import unicodedata
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from assets_core.model.errors import DefinitionError
+from assets_core.model.errors import DefinitionError, shown
 from assets_core.model.io_manager import PARTITION_COLUMN
 from assets_core.model.specs import HISTORY_COLUMNS, SCD2, Append, Merge, Replace, RetryPolicy
 from partitions.definitions import SINGLE, PartitionKind
@@ -82,7 +82,7 @@ def definition_problems(asset: Asset) -> Iterator[DefinitionError]:
         yield from _history_problems(asset)
     if asset.partitions is not None and not is_partitions(asset.partitions):
         yield DefinitionError(
-            f"asset {asset.key!r} has partitions={_shown(asset.partitions)}",
+            f"asset {asset.key!r} has partitions={shown(asset.partitions)}",
             hint="give it a definition such as DailyPartitions(…) or StaticPartitions([…])",
         )
         return
@@ -129,7 +129,7 @@ def _text_problems(asset: Asset) -> Iterator[DefinitionError]:
     for what, text in texts:
         if not isinstance(text, str) or not text:
             yield DefinitionError(
-                f"asset {asset.key!r} has a {what} that is {_shown(text)}, not a text"
+                f"asset {asset.key!r} has a {what} that is {shown(text)}, not a text"
             )
         elif not _is_printable_line(text):
             yield DefinitionError(
@@ -160,7 +160,7 @@ def _type_problems(asset: Asset) -> Iterator[DefinitionError]:
         is_number_by_accident = isinstance(value, bool) and kind is not bool
         if not isinstance(value, kind) or is_number_by_accident:  # type: ignore[arg-type] # a type, or a union of them
             yield DefinitionError(
-                f"asset {asset.key!r} has {name}={_shown(value)}", hint=f"write {example}"
+                f"asset {asset.key!r} has {name}={shown(value)}", hint=f"write {example}"
             )
 
 
@@ -223,7 +223,7 @@ def _history_problems(asset: Asset) -> Iterator[DefinitionError]:
         )
     if asset.partition_by is not None:
         yield DefinitionError(
-            f"{name} has partition_by={_shown(asset.partition_by)}, but a history (SCD2) is kept of what each partition returned",
+            f"{name} has partition_by={shown(asset.partition_by)}, but a history (SCD2) is kept of what each partition returned",
             hint="leave partition_by out; effective= names a column with the time of a change",
         )
     if asset.schema is not None:
@@ -276,21 +276,21 @@ def _partition_by_problems(asset: Asset, partitions: Partitions) -> Iterator[Def
     example = "{" + ", ".join(f'"{dimension}": "…"' for dimension in names) + "}"
     if asset.partitions is None:
         yield DefinitionError(
-            f"{name} has partition_by={_shown(by)}, but it is not partitioned",
+            f"{name} has partition_by={shown(by)}, but it is not partitioned",
             hint="leave partition_by out, or give it partitions=…",
         )
     elif names and (isinstance(by, str) or sorted(pair[0] for pair in by) != sorted(names)):
         yield DefinitionError(
-            f"{name} has partition_by={_shown(by)}, but its dimensions are {', '.join(names)}",
+            f"{name} has partition_by={shown(by)}, but its dimensions are {', '.join(names)}",
             hint=f"name one column for each: partition_by={example}",
         )
     elif not names and not isinstance(by, str):
         yield DefinitionError(
-            f"{name} has partition_by={_shown(dict(by))}, but its partitions have no named dimensions",
+            f"{name} has partition_by={shown(dict(by))}, but its partitions have no named dimensions",
             hint='name the column alone: partition_by="column"',
         )
     elif len(set(columns)) < len(columns):
-        yield DefinitionError(f"{name} has partition_by={_shown(by)}, which names a column twice")
+        yield DefinitionError(f"{name} has partition_by={shown(by)}, which names a column twice")
     for column in columns:
         if not column or column == PARTITION_COLUMN:
             yield DefinitionError(
@@ -299,7 +299,3 @@ def _partition_by_problems(asset: Asset, partitions: Partitions) -> Iterator[Def
                 if column
                 else None,
             )
-
-
-def _shown(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else repr(value)

@@ -4,14 +4,15 @@ Data is published before its success is recorded, so a step that was RUNNING whe
 token is at the destination, then the state is rolled forward; or it isn't, then nothing is visible, what was staged is thrown
 away, and the step is ABANDONED, to be planned again like any stale partition. Where the destination can't be asked (the asset or some
 partitions are no longer defined), or has only a part of a step's partitions, nobody knows what readers may have seen: the step is
-FAILED with its outcome unknown, so that the next success counts as a change.
+FAILED with its outcome unknown, so that the next success counts as a change. Where a contract's rejected rows arrived and the others
+didn't, the step is FAILED too: rows that were fresh before are made again, so that both tell of the same attempt.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assets_core.execution.rejects import discard_attempt
+from assets_core.execution.rejects import discard_attempt, rejected_request
 from assets_core.execution.slices import slices_of
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import StoreError
@@ -102,7 +103,7 @@ def _outcome(outline: Outline, step: StepRecord, index: PartitionIndex | None) -
     request = _request(outline, step, index)
     manager = outline.manager(step.asset)
     receipts = manager.published(request) if request.slices else ()
-    # Rejected rows were published before the others, so nothing has to be asked about them.
+    beside = not receipts and _left_rejected(outline, request)
     discard_attempt(outline, step.asset, step.token)
     if receipts is None:
         return _unknown(step, f"{manager.destination()} keeps no tokens")
@@ -114,8 +115,20 @@ def _outcome(outline: Outline, step: StepRecord, index: PartitionIndex | None) -
         return _unknown(
             step, f"{len(receipts)} of {len(step.partition_ids)} partitions were published"
         )
+    if beside:
+        message = "its process died after the rows that its contract keeps out were published, and before the others were"
+        return AttemptFailed(step.id, step.epoch, message, "", final=True)
     message = "its process died before its rows were published"
     return StepSkipped(step.id, step.epoch, StepStatus.ABANDONED, message)
+
+
+def _left_rejected(outline: Outline, request: StageRequest) -> bool:
+    """Whether rejected rows of the attempt are published, beside older rows: they come before the others, and may be alone."""
+    target = outline.rejected.get(request.target.asset)
+    if target is None or not request.slices:
+        return False
+    manager = outline.manager(request.target.asset)
+    return bool(manager.published(rejected_request(request, target)))
 
 
 def _unknown(step: StepRecord, why: str) -> AttemptFailed:

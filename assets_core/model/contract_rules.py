@@ -17,7 +17,7 @@ from decimal import Decimal
 from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
-from assets_core.model.errors import DefinitionError
+from assets_core.model.errors import DefinitionError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -523,16 +523,3 @@ def _require_value(what: str, value: object) -> None:
             f"{what} has {shown(value)} for a value",
             hint="a text, number, truth value, date or datetime",
         )
-
-
-def shown(value: object) -> str:
-    """What a user wrote, short, for a message.
-
-    >>> shown(int), shown("id")
-    ('the class int', "'id'")
-    """
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    text = repr(value)
-    limit = 80
-    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -16,9 +16,8 @@ from assets_core.model.contract_rules import (
     RowCount,
     RowModel,
     Rule,
-    shown,
 )
-from assets_core.model.errors import DefinitionError
+from assets_core.model.errors import DefinitionError, shown
 
 REJECTED_SUFFIX: Final = "__rejected"
 """Rows that a contract keeps out of asset `orders` go to `orders__rejected`."""

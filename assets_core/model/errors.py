@@ -20,6 +20,7 @@ __all__ = [
     "SelectionError",
     "StoreError",
     "UserCodeError",
+    "shown",
 ]
 
 
@@ -113,3 +114,16 @@ class InternalError(PartitaError):
     """A law of Partita's own was broken; please report it with the text."""
 
     code = "internal"
+
+
+def shown(value: object) -> str:
+    """What a user wrote, short, for a message.
+
+    >>> shown(int), shown("id")
+    ('the class int', "'id'")
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    text = repr(value)
+    limit = 80
+    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -57,7 +57,9 @@ class Target:
 
     `partition_by` names the column that tells the partitions apart (for several dimensions: (dimension, column) pairs).
     `time_kind` is the grain of the time windows (`hour`, `day`, …), None without a time dimension. `schema` has the declared columns,
-    None if none are; `schema_policy` says what happens to rows that have others.
+    None if none are; `schema_policy` says what happens to rows that have others. `since` is where the first partition of an asset that
+    keeps a history begins: what was written before belongs to partitions that are defined no more. `beside` is the asset whose
+    contract keeps the rows out that go here, None for an asset's own.
     """
 
     asset: str
@@ -67,6 +69,13 @@ class Target:
     time_kind: str | None = None
     schema: TableSchema | None = None
     schema_policy: SchemaPolicy = SchemaPolicy.ADD_NULLABLE
+    since: datetime | None = None
+    beside: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """The asset that a user knows, and names to have the rows made again."""
+        return self.beside or self.asset
 
 
 @dataclass(frozen=True, slots=True)

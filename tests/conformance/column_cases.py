@@ -54,17 +54,17 @@ NAMES = tuple(
         (
             "a reserved name is refused",
             day(1, _partition=["x"]),
-            "orders: column '_partition' is a reserved name",
+            "orders: the rows have column '_partition', a reserved name",
         ),
         (
             "a reserved name in capitals is refused",
             day(1, _PARTITION=["x"]),
-            "orders: column '_PARTITION' is a reserved name",
+            "orders: the rows have column '_PARTITION', a reserved name",
         ),
         (
             "a name of Partita's own is refused",
             day(1, _partita_slot=[1]),
-            "orders: column '_partita_slot' is a reserved name",
+            "orders: the rows have column '_partita_slot', a reserved name",
         ),
         (
             "names that differ only by case are refused",

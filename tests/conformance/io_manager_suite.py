@@ -833,6 +833,45 @@ class HistoryLaws(IOManagerSuite):
         found = [(r["v"], r["valid_from"], r["valid_to"]) for r in steps.rows(where, parts)]
         assert found == [("a", first, third), ("d", third, None)]
 
+    @pytest.mark.parametrize(
+        ("kind", "before", "end"),
+        [
+            (pa.date32(), date(2025, 1, 1), date(2025, 1, 2)),
+            (pa.timestamp("us"), datetime(2025, 1, 1, 23, 59), datetime(2025, 1, 2)),  # noqa: DTZ001 - as columns have it
+            (
+                pa.timestamp("us", "UTC"),
+                datetime(2025, 1, 1, 22, 59, tzinfo=UTC),
+                datetime(2025, 1, 1, 23, tzinfo=UTC),
+            ),
+            (
+                pa.timestamp("ns", "UTC"),
+                datetime(2025, 1, 1, 22, 59, tzinfo=UTC),
+                datetime(2025, 1, 1, 23, tzinfo=UTC),
+            ),
+        ],
+        ids=str,
+    )
+    def test_what_is_told_in_advance_begins_when_it_says(
+        self, steps: Steps, kind: pa.DataType, before: date, end: date
+    ) -> None:
+        """The day ends in Berlin, an hour before it does in UTC."""
+        where, parts = target(SCD2(keys=["id"], effective="at")), days("2025-01-01", 2)
+        told = {"id": [1, 1], "v": ["a", "b"], "at": pa.array([before, end], kind)}
+        steps.write(where, parts[:1], pa.table(told))
+        steps.write(where, parts[1:], table(id=[2], v=["x"], at=pa.array([before], kind)))
+        seen = [(r["v"], r["is_current"]) for r in steps.rows(where, parts[:1])]
+        assert seen == [("a", True)]
+        seen = sorted((r["v"], r["is_current"]) for r in steps.rows(where, parts[1:]))
+        assert seen == [("a", False), ("b", True), ("x", True)]
+
+    def test_days_before_the_first_that_is_defined_are_in_no_history(self, steps: Steps) -> None:
+        parts = days("2025-01-01", 3)
+        for i, part in enumerate(parts):
+            steps.write(self.changes, (part,), table(id=[i, 9], v=["a", "z"]))
+        assert parts[1].window is not None
+        later = replace(self.changes, since=parts[1].window.start)
+        assert self.told(steps, later, parts[1:]) == ["1 a 02-", "2 a 03-", "9 z 02-"]
+
     def test_versions_have_columns_of_their_own(self, steps: Steps) -> None:
         part = days("2025-01-01")
         steps.write(self.changes, part, table(id=[1], v=["a"]))

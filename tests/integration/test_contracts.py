@@ -30,19 +30,25 @@ from assets_core import (
     asset_check,
     sql_check,
 )
+from assets_core.execution.facts import versions_of
 from assets_core.execution.recheck import recheck
+from assets_core.execution.recovery import recover
+from assets_core.execution.rejects import rejected_request
 from assets_core.execution.slices import slices_of
-from assets_core.model.io_manager import ReadRequest
-from assets_core.model.records import RunStatus
+from assets_core.model.io_manager import PublishFailed, ReadRequest, StageRequest
+from assets_core.model.records import RunKind, RunRecord, RunStatus, StepClaim, StepStatus
 from assets_core.planning.planner import Mode
+from assets_core.state.locks import FileLocks
 from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
 from partitions import LastN
 from tests.integration.bench import WEEK, Bench, day_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from assets_core.model.io_manager import IOManager
+    from assets_core import Asset
+    from assets_core.model.io_manager import IOManager, Published, Staged
 
 
 @pytest.fixture(params=["memory", "duckdb", "parquet"])
@@ -184,6 +190,83 @@ def test_rows_of_declared_columns_are_quarantined_with_their_reason(
     assert rejected(project, "orders") == [
         {"id": 2, "amount": -1, **kept, "_reason": "in_range(amount)"}
     ]
+
+
+class Refusing(MemoryIOManager):
+    """Takes no more rows for `orders` while it is told to."""
+
+    refusing = False
+
+    def publish(self, staged: Sequence[Staged]) -> list[Published | PublishFailed]:
+        if self.refusing and staged[0].request.target.asset == "orders":
+            return [PublishFailed("the disk is full") for _ in staged]
+        return super().publish(staged)
+
+
+def two_orders(amounts: list[int]) -> Asset[..., Any]:
+    @asset(contract=Contract(InRange("amount", min=0), on_violation="quarantine"))
+    def orders() -> pa.Table:
+        return pa.table({"amount": list(amounts)})
+
+    return orders
+
+
+def test_rows_refused_after_those_kept_out_were_published_are_made_again() -> None:
+    manager, amounts = Refusing(), [1, -1]
+    project = bench(manager, two_orders(amounts))
+    project.run()
+    manager.refusing, amounts[:] = True, [2, -2]
+    assert project.run("orders", mode=Mode.FORCE).status is RunStatus.FAILED
+    assert project.column("orders", "amount") == [1]
+    manager.refusing = False
+    assert project.run().counts == {StepStatus.SUCCEEDED: 1}
+    assert project.column("orders", "amount") == [2]
+    assert [row["amount"] for row in rejected(project, "orders")] == [-2]
+
+
+def test_fresh_rows_are_made_again_if_a_crash_left_other_rows_beside_them(
+    manager: IOManager, tmp_path: Path
+) -> None:
+    project = bench(manager, two_orders([1, -1]))
+    project.run()
+    facts, outline = project.facts(), project.resolved.outline
+    index = facts.indexes["orders"]
+    ids = project.store.register(map(versions_of, facts.graph.specs.values()))["orders"]
+    project.store.start_run(
+        RunRecord("dead", RunKind.MATERIALIZE, "", "", "", RunStatus.RUNNING, project.now)
+    )
+    claim = StepClaim("orders", (int(index.ids[0]),), "dead-token", ids.code_id, ids.deps_id)
+    (claimed,) = project.store.claim("dead", [claim], project.now)
+    request = StageRequest(
+        outline.target("orders"), slices_of(index, [0]), claimed.epoch, "dead-token"
+    )
+    other = pa.table({"amount": [-9], "_reason": ["in_range(amount)"]})
+    beside = rejected_request(request, outline.rejected["orders"])
+    manager.publish([manager.stage(beside, other.to_reader())])
+    assert [row["amount"] for row in rejected(project, "orders")] == [-9]
+    recover(outline, project.store, FileLocks(tmp_path), project.now)
+    (step,) = project.store.steps("dead")
+    assert step.status is StepStatus.FAILED
+    assert "after the rows that its contract keeps out were published" in step.message
+    assert project.run().counts == {StepStatus.SUCCEEDED: 1}
+    assert [row["amount"] for row in rejected(project, "orders")] == [-1]
+    assert project.run().counts == {}
+
+
+def test_hints_about_rows_kept_out_name_the_asset_that_one_can_make_again() -> None:
+    manager = MemoryIOManager()
+    made: list[object] = [1]
+
+    @asset(partitions=WEEK, contract=Contract(NotNull("id"), on_violation="quarantine"))
+    def orders() -> pa.Table:
+        return pa.table({"id": pa.array([None], pa.int64()), "amount": list(made)})
+
+    project = bench(manager, orders)
+    project.run()
+    made[:] = ["1"]
+    failure = project.run("orders", mode=Mode.FORCE).failures[0]
+    assert "orders__rejected: column 'amount' is string" in failure.message
+    assert failure.message.endswith("partita state restart orders)")
 
 
 def test_a_rule_about_the_whole_partition_can_not_be_quarantined(manager: IOManager) -> None:

@@ -62,3 +62,20 @@ def test_a_past_day_that_was_different_is_replayed_for_everybody(empty: Shop) ->
         ("2025-01-03", "Bonn", 2),
         ("2025-01-04", "Bonn", 2),
     ]
+
+
+def test_days_before_a_later_start_are_in_the_history_no_more(empty: Shop) -> None:
+    empty.write("assets.py", ASSETS)
+    empty.write("cities.json", CITIES)
+    empty.run("materialize")
+    empty.edit("assets.py", 'DailyPartitions("2025-01-01"', 'DailyPartitions("2025-01-02"')
+    empty.run("materialize", "--force")
+    begun = "day(valid_from at time zone 'Europe/Berlin')"
+    assert rows(
+        empty,
+        f"select _partition, {begun} from residents where _partition > '2025-01-01' order by 1",
+    ) == [("2025-01-02", 2), ("2025-01-03", 3), ("2025-01-04", 3)]
+    assert rows(empty, f"select city, {begun} from addresses__history order by 2") == [
+        ("Kiel", 2),
+        ("Bonn", 3),
+    ]

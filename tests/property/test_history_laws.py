@@ -53,19 +53,22 @@ class Model:
         parts = [one for one in DAYS if one.key in self.written and one.id <= last.id]
         found = []
         for key in sorted({row["id"] for one in parts for row in self.written[one.key]}):
-            found += self._versions(self._events(key, parts))
+            found += self._versions(self._events(key, parts, last))
         return found
 
     def _events(
-        self, key: int, parts: Sequence[PartitionSlice]
+        self, key: int, parts: Sequence[PartitionSlice], last: PartitionSlice
     ) -> list[tuple[date | datetime, Row | None]]:
         """Of one key, by time: rows, and None for an absence."""
         told: dict[date | datetime, Row | None] = {}
+        assert last.window is not None
         for one in parts:
             assert one.window is not None
             start = one.window.start.astimezone(UTC)
             mine = [row for row in self.written[one.key] if row["id"] == key]
             for row in mine:
+                if self.write.effective and row["since"] >= last.window.end.date():
+                    continue  # told in advance
                 told[row["since"] if self.write.effective else start] = row
             if not mine and self.write.on_absent == "close":
                 told[start] = None
