@@ -16,9 +16,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from assets_core.model.errors import QueryError
-from assets_core.model.io_manager import ReadRequest, ScansInPlace
+from assets_core.model.errors import DataError, IOManagerError, QueryError
+from assets_core.model.io_manager import PARTITION_COLUMN, ReadRequest, ScansInPlace
 from io_managers.duckdb_kept import kept
+from io_managers.moments import is_history
+from io_managers.partition_columns import has_key_column
+from io_managers.schemas import conformed_table, joined_schema
 from io_managers.workbench import BATCH_ROWS, Workbench, quoted, sweep_scratch
 from partitions.errors import nearest
 
@@ -45,8 +48,15 @@ class OpensTables(Protocol):
         """The file: what two IO managers have in common is opened once."""
         ...
 
-    def tables(self, bench: Workbench, name: str) -> AbstractContextManager[frozenset[str]]:
-        """The database attached for reading under `name`, for as long as the block runs; the value has the assets that have a table."""
+    def attached(self, bench: Workbench, name: str) -> AbstractContextManager[None]:
+        """The database attached for reading under `name`, for as long as the block runs."""
+        ...
+
+    def visible_rows(self, bench: Workbench, name: str, request: ReadRequest) -> str | None:
+        """SQL for the rows of the request's partitions in the database that is attached as `name`, with `_partition` if that tells them apart.
+
+        None if there is no column. Raises IOManagerError if a partition is not there.
+        """
         ...
 
 
@@ -169,41 +179,73 @@ def _collect(node: object, tables: dict[str, None], temporary: set[str]) -> None
 def _opened(bench: Workbench, sources: Mapping[str, Source]) -> Iterator[DuckDBPyConnection]:
     """A connection in which each source is a view, and that can reach nothing else."""
     connection = bench.connection()
+    in_tables: dict[str, tuple[OpensTables, ReadRequest]] = {}
+    for asset, source in sources.items():
+        request = ReadRequest(source.target, source.slices())
+        if not request.slices:
+            raise _never_materialized(asset)
+        # A history is a fold over its rows, which the IO manager makes.
+        if isinstance(source.manager, OpensTables) and not is_history(source.target):
+            in_tables[asset] = (source.manager, request)
+        else:
+            connection.register(asset, _rows_of(source.manager, request))
     with ExitStack() as stack:
-        databases: dict[str, tuple[str, frozenset[str]]] = {}
-        for asset, source in sources.items():
-            if not isinstance(source.manager, OpensTables):
-                connection.register(asset, _rows_of(asset, source))
-                continue
-            place = os.path.realpath(source.manager.destination())
+        databases: dict[str, str] = {}
+        for asset, (manager, request) in in_tables.items():
+            place = os.path.realpath(manager.destination())
             if place not in databases:
-                name = f"database_{len(databases) + 1}"
-                opened = stack.enter_context(source.manager.tables(bench, name))
-                databases[place] = (name, opened)
-            name, tables = databases[place]
-            if asset not in tables:
-                raise _never_materialized(asset)
-            connection.execute(f"create view {quoted(asset)} as from {name}.main.{quoted(asset)}")
+                databases[place] = f"database_{len(databases) + 1}"
+                stack.enter_context(manager.attached(bench, databases[place]))
+            rows = manager.visible_rows(bench, databases[place], request)
+            if rows is None:
+                raise _no_columns(asset)
+            connection.execute(f"create view {quoted(asset)} as {rows}")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         yield connection
 
 
-def _rows_of(asset: str, source: Source) -> object:
+def _rows_of(manager: IOManager, request: ReadRequest) -> object:
     """What DuckDB can scan any number of times: files in place, else a table."""
-    request = ReadRequest(source.target, source.slices())
-    if not request.slices:
-        raise _never_materialized(asset)
-    if isinstance(source.manager, ScansInPlace):
-        found = source.manager.dataset(request, with_partition=True)
+    if isinstance(manager, ScansInPlace):
+        found = manager.dataset(request, with_partition=True)
         if found is not None:
             return found
-    table = source.manager.read(request).read_all()
+    if has_key_column(request.target) and not is_history(request.target):
+        table = _with_keys(manager, request)
+    else:
+        table = manager.read(request).read_all()
     if not table.column_names:
-        raise QueryError(
-            f"{asset} has no columns: nothing but empty rows was ever returned for it"
-        )
+        raise _no_columns(request.target.asset)
     return table
+
+
+def _with_keys(manager: IOManager, request: ReadRequest) -> pa.Table:
+    """The rows of each partition with its key; without columns if no row has any."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    parts = [
+        manager.read(ReadRequest(request.target, (one,))).read_all() for one in request.slices
+    ]
+    whole = pa.schema([])
+    for part in parts:
+        try:
+            whole = joined_schema(whole, part.schema, request.target, reading=True)
+        except DataError as error:
+            raise IOManagerError(error.message, hint=error.hint) from error
+    if not whole.names:
+        return whole.empty_table()
+    return pa.concat_tables(
+        conformed_table(part, whole).append_column(
+            pa.field(PARTITION_COLUMN, pa.string()),
+            pa.repeat(pa.scalar(one.key, pa.string()), len(part)),
+        )
+        for part, one in zip(parts, request.slices, strict=True)
+    )
+
+
+def _no_columns(asset: str) -> QueryError:
+    return QueryError(f"{asset} has no columns: nothing but empty rows was ever returned for it")
 
 
 def _answer(
