@@ -6,6 +6,7 @@ Nothing of the project is run or written, and the current folder stays what it i
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from assets_core.authoring.binding import LoadAs
 from assets_core.execution.inputs import convert_input, load_input
-from assets_core.model.errors import QueryError
+from assets_core.model.errors import ProjectError, QueryError
 from assets_core.model.io_manager import ReadRequest
 from cli.project import Project
 from cli.project.location import find_location
@@ -83,7 +84,8 @@ def load(
 
     Raises:
         SelectionError: there is no such asset.
-        QueryError: there is no such form.
+        ProjectError: there is no such project.
+        QueryError: there is no such form, or an argument is of a kind that it can't be.
         RangeSyntaxError, UnknownPartitionError: as on the command line.
         IOManagerError: partitions of the range are not materialized; they are named. Or the rows can't be read.
 
@@ -94,14 +96,16 @@ def load(
     ```
     """
     form = _form(as_)
+    _require_text("the asset", asset, 'the name of one: load("orders")')
+    if partitions is not None:
+        _require_text("partitions", partitions, 'a range: load("orders", "2025-01")')
+    wanted = None if columns is None else _columns(columns)
     with _found(project) as found:
         slices = chosen_slices(
             found, asset, partitions, datetime.now(UTC), allow_missing=allow_missing
         )
         outline = found.outline
-        request = ReadRequest(
-            outline.target(asset), slices, None if columns is None else tuple(columns)
-        )
+        request = ReadRequest(outline.target(asset), slices, wanted)
         return load_input(outline.manager(asset), request, form)
 
 
@@ -126,6 +130,7 @@ def query(
     Raises:
         QueryError: the text is not one SELECT, names what is no asset, or DuckDB refuses it.
         IOManagerError: a named asset can't be read.
+        ProjectError: there is no such project.
 
     ```python
     from cli.notebook import query
@@ -134,11 +139,34 @@ def query(
     ```
     """
     form = _form(as_)
+    _require_text("the query", sql, 'a text: query("from orders")')
     with _found(project) as found:
         return convert_input(query_project(found, sql, datetime.now(UTC)), form)
 
 
+def _require_text(what: str, value: object, wanted: str) -> None:
+    """In a notebook nobody checks types: an asset itself is easily given for its name."""
+    if not isinstance(value, str):
+        raise QueryError(f"{what} is given as {type(value).__name__}", hint=f"give {wanted}")
+
+
+def _columns(columns: object) -> tuple[str, ...]:
+    hint = 'give a list of names: columns=["id", "amount"]'
+    if isinstance(columns, str):
+        raise QueryError(f"columns={columns!r} is one text", hint=f"give columns=[{columns!r}]")
+    if not isinstance(columns, Iterable):
+        raise QueryError(f"columns is given as {type(columns).__name__}", hint=hint)
+    names = tuple(columns)
+    for i, name in enumerate(names):
+        if not isinstance(name, str):
+            raise QueryError(f"columns has a {type(name).__name__}: {name!r}", hint=hint)
+        if name in names[:i]:
+            raise QueryError(f"columns has {name!r} twice", hint="name it once")
+    return names
+
+
 def _form(as_: str) -> LoadAs:
+    _require_text("as_", as_, f"one of {', '.join(map(repr, _FORMS))}")
     found = _FORMS.get(as_)
     if found is not None:
         return found
@@ -153,7 +181,14 @@ def _form(as_: str) -> LoadAs:
 def _found(project: str | os.PathLike[str] | None) -> Iterator[Project]:
     """The project, for one block: relative paths of its IO managers hold in it, and the current folder is restored."""
     before = Path.cwd()
+    if project is not None and not isinstance(project, str | os.PathLike):
+        _require_text("project", project, "its folder, or its Python file")
     place = Path(os.path.normpath(before / Path(project or "").expanduser()))
+    if not place.exists():
+        raise ProjectError(
+            f"there is no project at {place}: nothing is there",
+            hint="project= names a folder, or a Python file; without it the project is looked for from here",
+        )
     location = (
         find_location(before, file=str(place)) if place.suffix == ".py" else find_location(place)
     )

@@ -100,19 +100,6 @@ def base_tables(connection: DuckDBPyConnection) -> frozenset[str]:
     return frozenset(name for (name,) in found)
 
 
-def asset_tables(connection: DuckDBPyConnection, database: str) -> frozenset[str]:
-    """The assets that have a table of ours in the database attached under this name."""
-    tables = connection.execute(
-        "select table_name from duckdb_tables() where database_name = $1 and schema_name = 'main'",
-        [database],
-    ).fetchall()
-    names = {name for (name,) in tables}
-    if "_partita_tables" not in names:
-        return frozenset()
-    ours = connection.execute(f"select asset from {quoted(database)}.main._partita_tables")
-    return frozenset(asset for (asset,) in ours.fetchall() if asset in names)
-
-
 class Catalog:
     """Tables and columns of one state of the file: they stay the same as long as the file does, and cost most of a small read."""
 

@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
     from assets_core.model.io_manager import PartitionSlice, ReadRequest, Target
     from io_managers.duckdb_commits import Catalog
-    from io_managers.partition_columns import Lane
+    from io_managers.partition_columns import Bound, Lane
     from io_managers.workbench import Workbench
 
-_TERMS = 200
+TERMS = 200
+"""So many at most go into one condition."""
 _KINDS = {
     "DATE": ColumnKind.DATE,
     "TIMESTAMP": ColumnKind.WALL_CLOCK,
@@ -72,15 +73,15 @@ def conditions(
     if not columns:
         yield Condition("true", ())
         return
-    kinds = _kinds(target, types)
+    kinds = kinds_of(target, types)
     found = lanes(target, slices, kinds)
     if kinds == (ColumnKind.TEXT,):
         yield _one_of(columns[0].column, [lane.texts[0] for lane in found])
         return
     names = [part.column for part in columns]
-    terms = [term for lane in found for term in _terms(lane, names, kinds)]
-    for start in range(0, len(terms), _TERMS):
-        yield _any_of(terms[start : start + _TERMS])
+    terms = [term for lane in found for term in terms_of(lane, names, kinds)]
+    for start in range(0, len(terms), TERMS):
+        yield _any_of(terms[start : start + TERMS])
 
 
 def rows_of(
@@ -151,7 +152,8 @@ def partition_kind(asset: str, column: str, types: Mapping[str, str]) -> ColumnK
     raise missing_wanted(asset, column, list(types))
 
 
-def _kinds(target: Target, types: Mapping[str, str]) -> tuple[ColumnKind, ...]:
+def kinds_of(target: Target, types: Mapping[str, str]) -> tuple[ColumnKind, ...]:
+    """How each `partition_by` column of an existing table tells partitions apart."""
     return tuple(
         partition_kind(target.asset, part.column, types) for part in partition_columns(target)
     )
@@ -162,7 +164,7 @@ def _text_and_time(target: Target, types: Mapping[str, str]) -> tuple[list[str],
         return [PARTITION_COLUMN], None
     columns = partition_columns(target)
     texts, time = [], None
-    for part, kind in zip(columns, _kinds(target, types), strict=True):
+    for part, kind in zip(columns, kinds_of(target, types), strict=True):
         if kind is ColumnKind.TEXT:
             texts.append(part.column)
         else:
@@ -182,7 +184,7 @@ def _positions(
     if has_key_column(target):
         found = [(one.key,) for one in slices]
     else:
-        found = [lane.texts for lane in lanes(target, slices, _kinds(target, types))]
+        found = [lane.texts for lane in lanes(target, slices, kinds_of(target, types))]
     columns: dict[str, list[str] | list[int]] = {
         f"text_{i}": [lane[i] for lane in found] for i in range(len(texts))
     }
@@ -190,12 +192,12 @@ def _positions(
     return pa.table(columns)
 
 
-def _terms(
+def terms_of(
     lane: Lane, names: Sequence[str], kinds: Sequence[ColumnKind]
-) -> Iterator[list[tuple[str, object]]]:
+) -> Iterator[list[tuple[str, Bound]]]:
     """One conjunction per span of a lane (one in all without a time column): pairs of `"column" op` and value."""
     texts = iter(lane.texts)
-    fixed: list[tuple[str, object]] = []
+    fixed: list[tuple[str, Bound]] = []
     time: tuple[str, ColumnKind] | None = None
     for name, kind in zip(names, kinds, strict=True):
         if kind is ColumnKind.TEXT:
@@ -210,7 +212,7 @@ def _terms(
         yield [*fixed, (f"{time[0]} >=", low), (f"{time[0]} <", high)]
 
 
-def _any_of(terms: Sequence[Sequence[tuple[str, object]]]) -> Condition:
+def _any_of(terms: Sequence[Sequence[tuple[str, Bound]]]) -> Condition:
     parameters: list[object] = []
     written = []
     for term in terms:
@@ -219,15 +221,15 @@ def _any_of(terms: Sequence[Sequence[tuple[str, object]]]) -> Condition:
             parameters.append(value)
             parts.append(f"{left} ${len(parameters)}")
         written.append(f"({' and '.join(parts)})")
-    return Condition(f"({_balanced(written)})", tuple(parameters))
+    return Condition(f"({balanced(written)})", tuple(parameters))
 
 
-def _balanced(terms: Sequence[str]) -> str:
+def balanced(terms: Sequence[str]) -> str:
     """`a or b or …` as a balanced tree: DuckDB limits the depth of an expression."""
     if len(terms) == 1:
         return terms[0]
     middle = len(terms) // 2
-    return f"({_balanced(terms[:middle])}) or ({_balanced(terms[middle:])})"
+    return f"({balanced(terms[:middle])}) or ({balanced(terms[middle:])})"
 
 
 def _one_of(column: str, keys: Sequence[str]) -> Condition:

@@ -125,12 +125,16 @@ class DuckDBIOManager:
             return kept(rows_of(self._bench, catalog, request), self._stage)
 
     @contextmanager
-    def tables(self, bench: Workbench, name: str) -> Iterator[frozenset[str]]:
-        """The file attached to another connection, for reading; the value has the assets whose tables are ours. Writers wait meanwhile."""
-        from io_managers.duckdb_commits import asset_tables  # noqa: PLC0415 - see the module's first lines
+    def attached(self, bench: Workbench, name: str) -> Iterator[None]:
+        """The file attached to another connection, for reading. Writers wait meanwhile."""
+        with self._file.on(bench, name).reading():
+            yield
 
-        with self._file.on(bench, name).reading() as connection:
-            yield asset_tables(connection, name)
+    def visible_rows(self, bench: Workbench, name: str, request: ReadRequest) -> str | None:
+        """See `OpensTables`."""
+        from io_managers.duckdb_views import visible_rows  # noqa: PLC0415 - see the module's first lines
+
+        return visible_rows(bench.connection(), name, request, self.path)
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:
         """Take the rows in; more than 64 MB go to `<db>.stage/<token>`. Raises DataError, IOManagerError."""

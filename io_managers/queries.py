@@ -1,7 +1,7 @@
 """SQL over assets as views: which of them a query names, and its rows, taken out before anything that was opened is closed.
 
-Decided here: what may be asked (one statement that only reads), what is opened for it (the named assets, nothing else), and how DuckDB's
-refusals read. Not decided here: which partitions are visible (whoever makes a `Source` knows), how rows are shown.
+Decided here: what is opened for a query (the named assets, nothing else). Not decided here: what may be asked (`query_names`), which
+partitions are visible (whoever makes a `Source` knows), how rows are shown.
 
 Nothing can be written. Statements of other kinds are refused before anything is opened, database files are attached read-only, and the
 connection that the query runs on can open no file and change no setting.
@@ -9,17 +9,19 @@ connection that the query runs on can open no file and change no setting.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from assets_core.model.errors import QueryError
-from assets_core.model.io_manager import ReadRequest, ScansInPlace
+from assets_core.model.errors import DataError, IOManagerError, QueryError
+from assets_core.model.io_manager import PARTITION_COLUMN, ReadRequest, ScansInPlace
 from io_managers.duckdb_kept import kept
+from io_managers.moments import is_history
+from io_managers.partition_columns import has_key_column
+from io_managers.query_names import named_assets, plain
+from io_managers.schemas import conformed_table, joined_schema
 from io_managers.workbench import BATCH_ROWS, Workbench, quoted, sweep_scratch
-from partitions.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
 
     from assets_core.model.io_manager import IOManager, PartitionSlice, Target
 
-_WRITING = "_QUERY_NODE"
-"""How the parser's names for statements end that write inside a query."""
-
 
 @runtime_checkable
 class OpensTables(Protocol):
@@ -42,8 +41,15 @@ class OpensTables(Protocol):
         """The file: what two IO managers have in common is opened once."""
         ...
 
-    def tables(self, bench: Workbench, name: str) -> AbstractContextManager[frozenset[str]]:
-        """The database attached for reading under `name`, for as long as the block runs; the value has the assets that have a table."""
+    def attached(self, bench: Workbench, name: str) -> AbstractContextManager[None]:
+        """The database attached for reading under `name`, for as long as the block runs."""
+        ...
+
+    def visible_rows(self, bench: Workbench, name: str, request: ReadRequest) -> str | None:
+        """SQL for the rows of the request's partitions in the database that is attached as `name`, with `_partition` if that tells them apart.
+
+        None if there is no column. Raises IOManagerError if a partition is not there.
+        """
         ...
 
 
@@ -77,130 +83,77 @@ def query_rows(
         bench.close()
 
 
-def named_assets(sql: str, assets: Mapping[str, object]) -> tuple[str, ...]:
-    """The assets that a query names, by DuckDB's own parser. Raises QueryError as `query_rows` does.
-
-    >>> named_assets('with day as (select 1) select * from Orders, day', {"orders": None, "prices": None})
-    ('orders',)
-    >>> named_assets("delete from orders", {"orders": None})
-    Traceback (most recent call last):
-    assets_core.model.errors.QueryError: DELETE is not a query: assets are only read here
-    """
-    import duckdb  # noqa: PLC0415 - heavy
-
-    connection = duckdb.connect()
-    try:
-        _require_reading(connection, sql)
-        found = connection.execute("select json_serialize_sql($1::varchar)", [sql]).fetchone()
-    except duckdb.Error as error:
-        raise _plain(error) from error
-    finally:
-        connection.close()
-    tree = json.loads(found[0]) if found is not None else {}
-    if tree.get("error"):
-        raise QueryError(str(tree.get("error_message")))
-    tables: dict[str, None] = {}
-    temporary: set[str] = set()
-    _collect(tree, tables, temporary)
-    by_name = {name.casefold(): name for name in assets}
-    named = dict.fromkeys(
-        by_name[name.casefold()] for name in tables if name.casefold() in by_name
-    )
-    for name in tables:
-        if name.casefold() not in by_name and name.casefold() not in temporary:
-            near = nearest(name, assets)
-            raise QueryError(
-                f"there is no asset {name!r}",
-                hint=f"did you mean {' or '.join(near)}?" if near else "partita list shows them",
-            )
-    return tuple(named)
-
-
-def _require_reading(connection: DuckDBPyConnection, sql: str) -> None:
-    import duckdb  # noqa: PLC0415 - heavy
-
-    statements = connection.extract_statements(sql)
-    if len(statements) != 1:
-        raise QueryError(
-            f"this is {len(statements)} statements, and a query is one"
-            if statements
-            else "the query is empty",
-            hint="write, for example: select * from ASSET",
-        )
-    kind = statements[0].type
-    if kind == duckdb.StatementType.MULTI:
-        raise QueryError(
-            "a PIVOT without its values is several statements",
-            hint="say the values: PIVOT … ON column IN (…)",
-        )
-    if kind != duckdb.StatementType.SELECT:
-        raise _writes(kind.name)
-
-
-def _writes(kind: str) -> QueryError:
-    return QueryError(
-        f"{kind} is not a query: assets are only read here",
-        hint="write a SELECT; rows are changed by the function of an asset",
-    )
-
-
-def _collect(node: object, tables: dict[str, None], temporary: set[str]) -> None:
-    """Names of tables and of common table expressions, anywhere in a parsed statement. Raises QueryError for a part that writes."""
-    if isinstance(node, list):
-        for one in node:
-            _collect(one, tables, temporary)
-    if not isinstance(node, dict):
-        return
-    kind = str(node.get("type"))
-    if kind.endswith(_WRITING):
-        # DuckDB 2.0 takes INSERT, UPDATE, DELETE and COPY as common table expressions, and calls the whole a SELECT.
-        raise _writes(kind.removesuffix(_WRITING))
-    if kind == "BASE_TABLE":
-        tables[node["table_name"]] = None
-    temporary.update(str(one["key"]).casefold() for one in node.get("cte_map", {}).get("map", []))
-    for one in node.values():
-        _collect(one, tables, temporary)
-
-
 @contextmanager
 def _opened(bench: Workbench, sources: Mapping[str, Source]) -> Iterator[DuckDBPyConnection]:
     """A connection in which each source is a view, and that can reach nothing else."""
     connection = bench.connection()
+    in_tables: dict[str, tuple[OpensTables, ReadRequest]] = {}
+    for asset, source in sources.items():
+        request = ReadRequest(source.target, source.slices())
+        if not request.slices:
+            raise _never_materialized(asset)
+        # A history is a fold over its rows, which the IO manager makes.
+        if isinstance(source.manager, OpensTables) and not is_history(source.target):
+            in_tables[asset] = (source.manager, request)
+        else:
+            connection.register(asset, _rows_of(source.manager, request))
     with ExitStack() as stack:
-        databases: dict[str, tuple[str, frozenset[str]]] = {}
-        for asset, source in sources.items():
-            if not isinstance(source.manager, OpensTables):
-                connection.register(asset, _rows_of(asset, source))
-                continue
-            place = os.path.realpath(source.manager.destination())
+        databases: dict[str, str] = {}
+        for asset, (manager, request) in in_tables.items():
+            place = os.path.realpath(manager.destination())
             if place not in databases:
-                name = f"database_{len(databases) + 1}"
-                opened = stack.enter_context(source.manager.tables(bench, name))
-                databases[place] = (name, opened)
-            name, tables = databases[place]
-            if asset not in tables:
-                raise _never_materialized(asset)
-            connection.execute(f"create view {quoted(asset)} as from {name}.main.{quoted(asset)}")
+                databases[place] = f"database_{len(databases) + 1}"
+                stack.enter_context(manager.attached(bench, databases[place]))
+            rows = manager.visible_rows(bench, databases[place], request)
+            if rows is None:
+                raise _no_columns(asset)
+            connection.execute(f"create view {quoted(asset)} as {rows}")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         yield connection
 
 
-def _rows_of(asset: str, source: Source) -> object:
+def _rows_of(manager: IOManager, request: ReadRequest) -> object:
     """What DuckDB can scan any number of times: files in place, else a table."""
-    request = ReadRequest(source.target, source.slices())
-    if not request.slices:
-        raise _never_materialized(asset)
-    if isinstance(source.manager, ScansInPlace):
-        found = source.manager.dataset(request, with_partition=True)
+    if isinstance(manager, ScansInPlace):
+        found = manager.dataset(request, with_partition=True)
         if found is not None:
             return found
-    table = source.manager.read(request).read_all()
+    if has_key_column(request.target) and not is_history(request.target):
+        table = _with_keys(manager, request)
+    else:
+        table = manager.read(request).read_all()
     if not table.column_names:
-        raise QueryError(
-            f"{asset} has no columns: nothing but empty rows was ever returned for it"
-        )
+        raise _no_columns(request.target.asset)
     return table
+
+
+def _with_keys(manager: IOManager, request: ReadRequest) -> pa.Table:
+    """The rows of each partition with its key; without columns if no row has any."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    parts = [
+        manager.read(ReadRequest(request.target, (one,))).read_all() for one in request.slices
+    ]
+    whole = pa.schema([])
+    for part in parts:
+        try:
+            whole = joined_schema(whole, part.schema, request.target, reading=True)
+        except DataError as error:
+            raise IOManagerError(error.message, hint=error.hint) from error
+    if not whole.names:
+        return whole.empty_table()
+    return pa.concat_tables(
+        conformed_table(part, whole).append_column(
+            pa.field(PARTITION_COLUMN, pa.string()),
+            pa.repeat(pa.scalar(one.key, pa.string()), len(part)),
+        )
+        for part, one in zip(parts, request.slices, strict=True)
+    )
+
+
+def _no_columns(asset: str) -> QueryError:
+    return QueryError(f"{asset} has no columns: nothing but empty rows was ever returned for it")
 
 
 def _answer(
@@ -212,7 +165,7 @@ def _answer(
     try:
         reader = connection.sql(sql).to_arrow_reader(BATCH_ROWS)
     except duckdb.Error as error:
-        raise _plain(error) from error
+        raise plain(error) from error
     fields = zip(_told_apart(reader.schema.names), reader.schema, strict=True)
     schema = pa.schema([pa.field(name, field.type) for name, field in fields])
 
@@ -227,7 +180,7 @@ def _answer(
                     if left <= 0:
                         return
         except (duckdb.Error, OSError, pa.ArrowException) as error:
-            raise _plain(error) from error
+            raise plain(error) from error
 
     try:
         yield pa.RecordBatchReader.from_batches(schema, batches())
@@ -257,18 +210,3 @@ def _never_materialized(asset: str) -> QueryError:
         f"{asset} was never materialized, so there is nothing to read",
         hint=f"type: partita materialize {asset}",
     )
-
-
-def _plain(error: Exception) -> QueryError:
-    """What DuckDB says, without the name of its class and its guesses among its own tables."""
-    head, _, rest = str(error).strip().partition("\n")
-    kind, colon, told = head.partition(" Error: ")
-    message = told if colon and kind.replace(" ", "").isalpha() else head
-    lines = rest.strip().split("\n")
-    bindings = next((line for line in lines if line.startswith("Candidate bindings: ")), None)
-    hint = None
-    if bindings is not None:
-        hint = f"did you mean {bindings.removeprefix('Candidate bindings: ')}?"
-    at = next((i for i, line in enumerate(lines) if line.startswith("LINE ")), None)
-    shown = "" if at is None else "\n" + "\n".join(lines[at : at + 2])
-    return QueryError(message + shown, hint=hint)

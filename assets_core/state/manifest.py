@@ -9,8 +9,11 @@ files, of every imported module's source that belongs neither to the standard li
 each folder from which modules were imported or which was listed. It holds as long as all of them are as they were and Partita, Python
 and the module search path are the same. A new module beside the others changes its folder's names; a changed query or
 settings file that the project read is a changed file like any other. Of installed packages only those count that the project asked
-the version of; they are looked for again, in the folders that were searched then. What is not seen: environment variables, and files
-whose absence was asked about.
+the version of; they are looked for again, in the folders that were searched then. A file that was to be opened and was not there counts
+as absent. Environment variables count that the user's code read, or was told of by a package that it called, set or not (`environment`).
+
+What is not seen: files whose absence was asked about without opening them (`Path.exists`, `os.stat`: Python raises no audit event
+for these), and what other programs that a module starts read.
 
 A file that changed while the project was being loaded can't be trusted: its hash may be newer than what was imported. Such
 a manifest is not written; the next load writes it. What can never be: a manifest that holds although a watched file changed.
@@ -28,20 +31,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from assets_core.state.environment import EnvironmentReads, environment_hash, watch_environment
 from assets_core.state.packages import installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import FrameType
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 """The number of this module's JSON; another one never holds."""
 
 CLOCK_GRAIN_NS: Final = 20_000_000
 """A file system may stamp a change up to one kernel tick (10 ms at worst) before it happened."""
 
 _LARGE: Final = 16 * 2**20
-_SUFFIXES: Final = (".py", ".so", ".pyd")
+_SUFFIXES: Final = (".py", ".pyc", ".so", ".pyd")
 _NEVER_WATCHED: Final = ("/proc/", "/sys/", "/dev/")
 _NO_PACKAGES: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -115,10 +119,10 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a manifest depends on: path → hash. `names` covers folders' importable names, `listings` all their visible names.
+    """What a manifest depends on: path → hash, empty if there is nothing. `names` covers folders' importable names, `listings` all their visible names.
 
     `packages` are installed packages that were asked about: name → version, "" if there was none. `search` is where; empty if none
-    was asked about.
+    was asked about. `environment` has variables: name → hash of the value, empty if it is not set; the name "" stands for all of them.
     """
 
     files: Mapping[str, str]
@@ -126,15 +130,19 @@ class Fingerprint:
     listings: Mapping[str, str]
     packages: Mapping[str, str]
     search: tuple[str, ...]
+    environment: Mapping[str, str]
 
     def still_holds(self) -> bool:
-        """Whether every file, folder and package is as it was."""
+        """Whether every file, folder, package and environment variable is as it was."""
         return (
             all(_file_hash(path) == was for path, was in self.files.items())
             and all(_names_hash(path) == was for path, was in self.names.items())
             and all(_listing_hash(path) == was for path, was in self.listings.items())
             and all(
                 installed_version(name, self.search) == was for name, was in self.packages.items()
+            )
+            and all(
+                environment_hash(name, os.environ) == was for name, was in self.environment.items()
             )
         )
 
@@ -146,6 +154,7 @@ class Watch:
     began_ns: int
     files: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
+    environment: EnvironmentReads = field(default_factory=lambda: EnvironmentReads({}))
     active: bool = True
 
     def note(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -182,7 +191,8 @@ def watch_reads(began_ns: int) -> Iterator[Watch]:
     watch = Watch(began_ns)
     sys.addaudithook(watch.note)
     try:
-        yield watch
+        with watch_environment() as watch.environment:
+            yield watch
     finally:
         watch.active = False
 
@@ -210,10 +220,11 @@ def take_fingerprint(
 
     sources = {path for path in modules if counts(path)}
     files = sources | set(extra)
-    files |= {path for path in watch.files if counts(path) and Path(path).is_file()}
+    files |= {path for path in watch.files if counts(path)}
     importable = {str(Path(path).parent) for path in sources} | set(roots)
     folders = {path for path in watch.folders if counts(path + os.sep)}
-    if any(_changed_after(path, watch.began_ns - CLOCK_GRAIN_NS) for path in files):
+    there = {path for path in files if path in sources or Path(path).exists()}
+    if any(_changed_after(path, watch.began_ns - CLOCK_GRAIN_NS) for path in there):
         return None
     return Fingerprint(
         files={path: _file_hash(path) for path in sorted(files)},
@@ -221,6 +232,7 @@ def take_fingerprint(
         listings={path: _listing_hash(path) for path in sorted(folders)},
         packages=dict(packages),
         search=tuple(str(Path(path).absolute()) for path in sys.path) if packages else (),
+        environment=watch.environment.fingerprint(counts),
     )
 
 

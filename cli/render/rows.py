@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets_core.model.errors import QueryError
+from assets_core.model.sql_names import quoted
 from cli.render.report import Output, Report
 from cli.render.text import Span, Style, Table, counted, line
 
@@ -61,6 +62,7 @@ def write_parquet(path: str, rows: pa.RecordBatchReader) -> int:
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
 
+    _require_storable(rows.schema)
     unfinished = Path(f"{path}.{secrets.token_hex(4)}.tmp")
     written = 0
     try:
@@ -78,6 +80,27 @@ def write_parquet(path: str, rows: pa.RecordBatchReader) -> int:
         with suppress(FileNotFoundError):
             unfinished.unlink()
     return written
+
+
+def _require_storable(schema: pa.Schema) -> None:
+    """Raise QueryError for the first column whose type Parquet has no place for: Arrow says so, or would write DuckDB's own bytes."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
+
+    for field in schema:
+        try:
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+        except pa.ArrowException as error:
+            raise _not_storable(field) from error
+        if "extension<arrow.opaque" in str(field.type):
+            raise _not_storable(field)
+
+
+def _not_storable(field: pa.Field) -> QueryError:
+    return QueryError(
+        f"column {field.name!r} is {field.type}, which Parquet does not store",
+        hint=f"cast it in the query: {quoted(field.name)}::varchar",
+    )
 
 
 def plain_value(value: object) -> object:

@@ -45,6 +45,8 @@ def test_a_table_of_others_is_refused_and_with_adopt_written(empty: Shop) -> Non
     answer = empty.run("materialize", "orders", "2025-01-01", "--adopt")
     assert "adopted warehouse.duckdb: orders" in answer.err
     assert rows(empty) == [(1, "2025-01-01"), (7, "2024-12-31"), (9, "2025-01-02")]
+    seen = empty.run("query", "select id, day from orders", "--json").data["rows"]
+    assert seen == [{"id": 1, "day": "2025-01-01"}]
     assert "adopted" not in empty.run("materialize", "--adopt").err
     assert rows(empty) == [(1, "2025-01-01"), (1, "2025-01-02"), (7, "2024-12-31")]
     assert empty.run("state", "verify", "--deep").code == 0

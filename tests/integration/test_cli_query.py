@@ -164,6 +164,26 @@ def test_rows_go_to_a_parquet_file_where_the_command_was_typed(made: Shop, tmp_p
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        "interval 1 day",
+        "union_value(k := 1)",
+        "[interval 1 day]",
+        "{'a': union_value(k := 1)}",
+        "'1'::bignum",
+    ],
+)
+def test_a_type_that_parquet_does_not_have_is_refused_by_column(made: Shop, value: str) -> None:
+    sql = f"select 1 as id, {value} as odd from prices"
+    refused = made.run("query", sql, "--to", "odd.parquet", "--json", code=2).error
+    assert refused["message"].startswith("column 'odd' is ")
+    assert refused["message"].endswith(", which Parquet does not store")
+    assert refused["hint"] == 'cast it in the query: "odd"::varchar'
+    assert list(made.folder.glob("odd*")) == []
+    assert made.run("query", f"select odd::varchar as odd from ({sql})", "-o", "csv").out
+
+
+@pytest.mark.parametrize(
     ("sql", "told"),
     [
         ("delete from orders", "DELETE is not a query"),

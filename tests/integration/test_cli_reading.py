@@ -105,6 +105,23 @@ def test_a_changed_module_is_imported_again(shop: Shop) -> None:
     assert "One table." in shop.run("list").out
 
 
+def test_another_environment_and_a_file_that_was_missing_are_noticed(shop: Shop) -> None:
+    text = (shop.folder / "assets.py").read_text()
+    (shop.folder / "assets.py").write_text(
+        f"{text}\nimport os\nfrom pathlib import Path\n\ntry:\n    GROUP = Path('group.txt').read_text()\n"
+        "except FileNotFoundError:\n    GROUP = os.environ.get('SHOP_GROUP', 'unset')\n\n\n"
+        "@asset(group=GROUP)\ndef where(): ...\n"
+    )
+    trusted_manifest(shop)
+    told: list[str] = []
+    for env in ({}, {"SHOP_GROUP": "test"}, {"SHOP_GROUP": "live"}, {"OTHER": "1"}):
+        listed = shop.run("list", "where", "--json", env=env)
+        told += [one["group"] for one in listed.data["assets"]]
+    (shop.folder / "group.txt").write_text("file")
+    told += [one["group"] for one in shop.run("list", "where", "--json").data["assets"]]
+    assert told == ["unset", "test", "live", "unset", "file"]
+
+
 def test_a_new_module_is_noticed(shop: Shop) -> None:
     shop.write("shop/__init__.py", "")
     shop.write("shop/one.py", "from assets_core import asset\n@asset\ndef first(): ...\n")

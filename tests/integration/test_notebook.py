@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from assets_core.model.errors import IOManagerError, QueryError, SelectionError
+from assets_core.model.errors import IOManagerError, PartitaError, QueryError, SelectionError
 from cli.notebook import load, query
 from partitions.errors import RangeSyntaxError, UnknownPartitionError
 from tests.integration.conftest import Shop
@@ -87,6 +87,38 @@ def test_what_can_not_be_meant_is_said_as_on_the_command_line() -> None:
         load("prices", "2025-01-01")
     with pytest.raises(IOManagerError, match="no column 'amout'"):
         load("orders", columns=["amout"])
+
+
+@pytest.mark.parametrize(
+    ("given", "told", "typed"),
+    [
+        ({"asset": 5}, "the asset is given as int", 'load("orders")'),
+        ({"asset": None}, "the asset is given as NoneType", 'load("orders")'),
+        (
+            {"partitions": ["2025-01-01"]},
+            "partitions is given as list",
+            'load("orders", "2025-01")',
+        ),
+        ({"columns": "id"}, "columns='id' is one text", "columns=['id']"),
+        ({"columns": ["id", "id"]}, "columns has 'id' twice", "name it once"),
+        ({"columns": [1]}, "columns has a int: 1", 'columns=["id", "amount"]'),
+        ({"columns": 1}, "columns is given as int", 'columns=["id", "amount"]'),
+        ({"as_": ["pandas"]}, "as_ is given as list", "'pandas'"),
+        ({"project": 5}, "project is given as int", "its folder"),
+        ({"project": "no/such"}, "nothing is there", "project= names a folder"),
+        ({"project": "no/such.py"}, "nothing is there", "project= names a folder"),
+    ],
+)
+def test_an_argument_of_another_kind_is_told_with_what_to_type(
+    given: dict[str, object], told: str, typed: str
+) -> None:
+    with pytest.raises(PartitaError) as caught:
+        load(**{"asset": "orders", **given})  # type: ignore[call-overload] - the mistakes
+    assert told in caught.value.message
+    assert typed in str(caught.value.hint)
+    if "asset" in given:
+        with pytest.raises(QueryError, match="the query is given as"):
+            query(given["asset"])  # type: ignore[call-overload] - the mistake
 
 
 def test_a_query_answers_in_every_form() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import sys
+import sysconfig
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,6 +76,7 @@ def project(tmp_path: Path) -> Path:
 def fingerprint(project: Path) -> Fingerprint:
     watch = Watch(LONG_AFTER)
     watch.files.add(str(project / "queries" / "a.sql"))
+    watch.files.add(str(project / "options.json"))
     watch.folders.add(str(project / "queries"))
     found = take_fingerprint(
         watch,
@@ -105,7 +107,7 @@ def test_any_text_survives(key: str, description: str) -> None:
     manifest = Manifest("module shop", (asset(key, description),))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "manifest.json"
-        assert write_manifest(path, manifest, Fingerprint({}, {}, {}, {}, ()), VERSIONS)
+        assert write_manifest(path, manifest, Fingerprint({}, {}, {}, {}, (), {}), VERSIONS)
         assert read_manifest(path, "module shop", VERSIONS) == manifest
 
 
@@ -128,6 +130,14 @@ def add_a_module(project: Path) -> None:
     (project / "more.py").touch()
 
 
+def add_a_module_without_source(project: Path) -> None:
+    (project / "more.pyc").touch()
+
+
+def add_a_file_that_was_missed(project: Path) -> None:
+    (project / "options.json").touch()
+
+
 def add_a_package(project: Path) -> None:
     (project / "more").mkdir()
 
@@ -147,6 +157,8 @@ def add_a_file_to_a_folder_that_was_listed(project: Path) -> None:
         edit_and_set_the_clock_back,
         remove,
         add_a_module,
+        add_a_module_without_source,
+        add_a_file_that_was_missed,
         add_a_package,
         edit_a_file_that_was_read,
         add_a_file_to_a_folder_that_was_listed,
@@ -229,7 +241,7 @@ def test_ignored_folders_do_not_count(project: Path) -> None:
     watch = Watch(LONG_AFTER)
     watch.files.add(str(project / "assets.py"))
     found = take_fingerprint(watch, modules=[], extra=[], roots=[], ignored=[str(project)])
-    assert found == Fingerprint({}, {}, {}, {}, ())
+    assert found == Fingerprint({}, {}, {}, {}, (), {})
 
 
 @pytest.mark.parametrize(
@@ -307,3 +319,94 @@ def test_what_is_kept_is_for_its_owner_alone(project: Path) -> None:
     outline.chmod(0o644)  # as an older version wrote it
     kept(project)
     assert stat.S_IMODE(outline.stat().st_mode) == 0o600
+
+
+def loaded(project: Path, text: str) -> Path:
+    """The manifest of a project that consists of this code."""
+    source = project / "assets.py"
+    source.write_text(f"import os, pathlib\nfrom os import environ\n{text}\n")
+    with watch_reads(LONG_AFTER) as watch:
+        exec(compile(source.read_text(), str(source), "exec"), {"__name__": "assets"})  # noqa: S102 - as importing does it
+    found = take_fingerprint(watch, modules=[], extra=[], roots=[], ignored=[sys.prefix, STDLIB])
+    assert found is not None
+    path = project.parent / "manifest.json"
+    assert write_manifest(path, MANIFEST, found, VERSIONS)
+    assert "s3cret" not in path.read_text()
+    return path
+
+
+STDLIB = sysconfig.get_path("stdlib")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        "os.environ['WAREHOUSE']",
+        "environ.get('WAREHOUSE')",
+        "os.getenv('WAREHOUSE', 'x')",
+        "os.environb[b'WAREHOUSE']",
+        "'WAREHOUSE' in os.environ",
+        "os.path.expandvars('$WAREHOUSE/x')",
+        "pathlib.Path(os.path.expandvars('${WAREHOUSE}'))",
+        "environ.setdefault('WAREHOUSE', 'x')",
+        "dict(os.environ)",
+        "os.environ.copy()",
+        "[name for name in environ]",
+        "os.environ | {}",
+        "str(environ)",
+        "len(environ)",
+    ],
+)
+def test_an_environment_variable_that_was_read_is_never_missed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    monkeypatch.setenv("WAREHOUSE", "s3cret")
+    path = loaded(project, read)
+    assert type(os.environ) is type(os.environb)
+    monkeypatch.setenv("WAREHOUSE", "s3cret")
+    assert read_manifest(path, "module shop", VERSIONS) == MANIFEST
+    assert "Watched" not in type(os.environ).__name__
+    if read != "len(environ)":
+        monkeypatch.setenv("WAREHOUSE", "other")
+        assert read_manifest(path, "module shop", VERSIONS) is None
+    monkeypatch.delenv("WAREHOUSE")
+    assert read_manifest(path, "module shop", VERSIONS) is None
+
+
+def test_that_a_variable_was_not_set_counts_and_one_that_nobody_read_does_not(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WAREHOUSE", raising=False)
+    path = loaded(project, "os.environ.get('WAREHOUSE')")
+    monkeypatch.setenv("UNREAD", "1")
+    assert read_manifest(path, "module shop", VERSIONS) == MANIFEST
+    monkeypatch.setenv("WAREHOUSE", "")
+    assert read_manifest(path, "module shop", VERSIONS) is None
+
+
+def test_what_a_module_sets_itself_is_no_change(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAREHOUSE", "one")
+    path = loaded(project, "os.environ['WAREHOUSE']\nos.environ['WAREHOUSE'] = 'two'")
+    assert read_manifest(path, "module shop", VERSIONS) is None
+    monkeypatch.setenv("WAREHOUSE", "one")
+    assert read_manifest(path, "module shop", VERSIONS) == MANIFEST
+
+
+def test_what_a_package_reads_while_it_is_imported_is_its_own_affair(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "site").mkdir()
+    (project / "site" / "some_package.py").write_text(
+        "import os\nos.getenv('THREADS')\n\ndef asked(name):\n    return os.getenv(name)\n"
+    )
+    monkeypatch.syspath_prepend(str(project / "site"))
+    monkeypatch.setenv("THREADS", "1")
+    monkeypatch.setattr(sys, "prefix", str(project / "site"))
+    path = loaded(project, "import some_package\nsome_package.asked('WAREHOUSE')")
+    monkeypatch.setenv("THREADS", "2")
+    assert read_manifest(path, "module shop", VERSIONS) == MANIFEST
+    monkeypatch.setenv("WAREHOUSE", "x")
+    assert read_manifest(path, "module shop", VERSIONS) is None
+    sys.modules.pop("some_package")
