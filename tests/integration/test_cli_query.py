@@ -228,6 +228,21 @@ def test_files_are_listed_by_the_state_and_not_by_looking_around(mine: Shop) -> 
     ]
 
 
+def test_partitions_of_which_the_record_was_lost_are_not_seen_wherever_they_are(
+    tmp_path: Path,
+) -> None:
+    shop = Shop(tmp_path / "shop")
+    shop.write("assets.py", ASSETS)
+    shop.run("materialize", "orders", "silver_orders", "2025-01-01...2025-01-02")
+    shutil.copytree(shop.folder / ".partita", tmp_path / "backup")
+    shop.run("materialize", "orders", "silver_orders")
+    shutil.rmtree(shop.folder / ".partita")
+    shutil.copytree(tmp_path / "backup", shop.folder / ".partita")
+    for asset in ("orders", "silver_orders"):
+        seen = rows(shop, f"select distinct _partition as day from {asset} order by all")
+        assert seen == [{"day": "2025-01-01"}, {"day": "2025-01-02"}]
+
+
 def test_a_file_that_is_gone_is_named(mine: Shop) -> None:
     shutil.rmtree(mine.folder / "lake" / "orders" / "day=2025-01-03")
     answer = mine.run("query", "from orders", code=2)
