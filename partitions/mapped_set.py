@@ -248,7 +248,7 @@ def bind_mapping(
         mapped = mapping.bind(upstream, downstream)
     except MappingError:
         raise
-    except Exception as error:  # whatever a user's code raises is the user's to see
+    except (Exception, SystemExit) as error:  # whatever a user's code raises is the user's to see
         raise MappingError(
             f"bind() of {_title(mapping)} raised {type(error).__name__} in {_place(error)}: {error}",
             hint="correct it; bind() must take indexes of any length, zero included",
@@ -294,7 +294,7 @@ def _title(mapping: PartitionMapping) -> str:
     return f"the mapping {type(mapping).__name__}"
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Where it was raised, as file and line."""
     at = error.__traceback__
     assert at is not None

@@ -120,6 +120,8 @@ def _explain(context: _Context, asset: str, slot: int) -> Explanation:
                 f" after this was computed (it read up to seq {past.read_seq})"
             )
     because += _lateness(context, verdict, slot, reason, evidence)
+    if reason is not Reason.FRESH:
+        because += _waits(bound, slot, evidence)
     if past.read_seq is not None and int(verdict.facts.read_seq[slot]) > past.read_seq:
         evidence["inputs_unchanged"] = True
         because += (
@@ -154,6 +156,10 @@ def _evidence(
             because = f"{reason.sentence()}: materialized by run {past.run_id} (seq {past.seq}); nothing that it reads changed since"
         case Reason.MISSING:
             because = reason.sentence()
+            space = context.facts.state.other_spaces.get(asset)
+            if space is not None:
+                evidence["other_partitions"] = space
+                because += f"; what was made before is of other partitions: partita state restart {asset}, or define them as before"
         case Reason.LOST:
             because = f"run {past.run_id} materialized it, but the data is gone"
         case Reason.FAILED:
@@ -195,6 +201,16 @@ def _lateness(
         return (
             f": {newer} was not due yet when it was computed; lookback is {evidence['lookback']}"
         )
+    return ""
+
+
+def _waits(bound: Sequence[BoundDependency], slot: int, evidence: dict[str, object]) -> str:
+    """What it reads that an upstream definition does not have, so that it can't run; nothing if it has all."""
+    for edge in bound:
+        lacking = edge.mapped.missing_keys(slot)
+        if lacking and not edge.dependency.allow_missing:
+            evidence["blocked_by"] = {"upstream": edge.dependency.upstream, "lacking": lacking}
+            return f"; blocked: it reads {', '.join(lacking)}, which {edge.dependency.upstream} does not have"
     return ""
 
 

@@ -15,7 +15,7 @@ from assets_core.planning.changes import difference
 from assets_core.planning.explain import Explanation, explain_partition
 from assets_core.planning.planner import Mode, PlanRequest, plan_run
 from assets_core.planning.reasons import Reason
-from partitions import DailyPartitions, LastN
+from partitions import DailyPartitions, LastN, Offset
 from tests.integration.bench import WEEK, Bench, day_of
 
 if TYPE_CHECKING:
@@ -86,6 +86,46 @@ class Project:
 def test_a_partition_that_was_never_there() -> None:
     told = Project().explain("bronze")
     assert (told.name, told.because) == ("bronze@2025-01-03", "never materialized")
+
+
+def test_what_can_not_run_says_what_it_waits_for() -> None:
+    @asset(partitions=WEEK)
+    def source(context: AssetContext) -> pa.Table:
+        return pa.table({"day": [context.partition_key]})
+
+    @asset(partitions=WEEK, inputs={"source": Input(source, mapping=Offset(1))})
+    def ahead(source: pa.Table) -> pa.Table:
+        return source
+
+    project = Project()
+    project.bench.assets = [source, ahead]
+    project.bench.resolve()
+    told = project.explain("ahead", "2025-01-07")
+    assert told.because == (
+        "never materialized; blocked: it reads after 2025-01-07, which source does not have"
+    )
+    assert told.evidence["blocked_by"] == {"upstream": "source", "lacking": ("after 2025-01-07",)}
+    assert "blocked" not in project.explain("ahead", "2025-01-06").because
+
+
+def test_a_partition_of_redefined_ones_says_that_its_state_is_elsewhere() -> None:
+    def defined(days: DailyPartitions) -> object:
+        @asset(partitions=days)
+        def source(context: AssetContext) -> pa.Table:
+            return pa.table({"day": [context.partition_key]})
+
+        return source
+
+    project = Project()
+    for zone in ("UTC", "Europe/Berlin"):
+        days = DailyPartitions("2025-01-01", end="2025-01-08", timezone=zone)
+        project.bench.assets = [defined(days)]
+        project.bench.resolve()
+        if zone == "UTC":
+            project.bench.run()
+    told = project.explain("source").because
+    assert told.startswith("never materialized; what was made before is of other partitions")
+    assert "partita state restart source" in told
 
 
 def test_a_fresh_partition_names_the_run_that_made_it() -> None:

@@ -163,6 +163,11 @@ def test_its_refusal_names_the_asset_and_its_hint(project: Shop) -> None:
         ("first = downstream.ids - ", "first = downstream.nope - ", "raised AttributeError in"),
         ("return MappedSet.from_intervals(", "return str(", "raised TypeError in"),
         (
+            "first = downstream.ids - ",
+            "first = exit(3) or downstream.ids - ",
+            "raised SystemExit in",
+        ),
+        (
             "missing=missing",
             "missing=missing.astype(int)",
             "missing must be a numpy array of booleans",
