@@ -14,7 +14,7 @@ import hashlib
 import linecache
 import symtable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,6 +42,7 @@ class Imported:
 
 
 Binding = Imported | ast.stmt
+_Block = TypeVar("_Block", ast.stmt, ast.excepthandler, ast.match_case)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +219,8 @@ def _bind(file: SourceFile, statements: Iterable[ast.stmt]) -> None:
                 inside = list(_definitions_inside(statement))
                 # For what it defines or imports, which counts by itself, there is left under which conditions it does.
                 for name in dict.fromkeys(name for each in inside for name in _bound_by(each)):
-                    if name not in assigned:
-                        frame = _Frame(name).visit(copy.deepcopy(statement))
+                    frame = None if name in assigned else _frame(statement, name)
+                    if frame is not None:
                         file.bindings.setdefault(name, []).append(frame)
                         file.frames.append(frame)
                 _bind(file, inside)
@@ -251,32 +252,30 @@ def _bound_by(node: ast.stmt) -> Iterator[str]:
         yield from (name for name, _ in _imported_names(node) if name != "*")
 
 
-class _Frame(ast.NodeTransformer):
-    """Leaves of a compound statement what decides whether one name is bound in it: in the name's place a mark, and nothing beside it."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        for block in ("body", "orelse", "finalbody"):
-            statements = getattr(node, block, None)
-            if isinstance(statements, list):
-                kept = [one for each in statements if (one := self._reduced(each)) is not None]
-                setattr(node, block, kept or ([ast.Pass()] if block == "body" else []))
-        for part in ("handlers", "cases"):
-            for each in getattr(node, part, ()):
-                self.generic_visit(each)
-        return node
-
-    def _reduced(self, statement: ast.stmt) -> ast.stmt | None:
-        if self._name in _bound_by(statement):
-            return ast.copy_location(ast.Expr(ast.Constant(self._name)), statement)
-        if isinstance(statement, Definition):
-            return None
-        if any(self._name in _bound_by(each) for each in _definitions_inside(statement)):
-            self.generic_visit(statement)
-            return statement
+def _frame(statement: ast.stmt, name: str) -> ast.stmt | None:
+    """What decides in a compound statement whether `name` is bound: in the name's place a mark, and nothing beside it. None if it isn't."""
+    if name in _bound_by(statement):
+        return ast.copy_location(ast.Expr(ast.Constant(name)), statement)
+    if isinstance(statement, Definition):
         return None
+    reduced, is_there = _reduced(statement, name)
+    return reduced if is_there else None
+
+
+def _reduced(node: _Block, name: str) -> tuple[_Block, bool]:
+    """A copy of a node with blocks, reduced to what `_frame` leaves, and whether there is a mark in it. Expressions are shared."""
+    reduced, is_there = copy.copy(node), False
+    for block in ("body", "orelse", "finalbody"):
+        if isinstance(statements := getattr(node, block, None), list):
+            kept = [one for each in statements if (one := _frame(each, name)) is not None]
+            is_there = is_there or bool(kept)
+            setattr(reduced, block, kept or ([ast.Pass()] if block == "body" else []))
+    for part in ("handlers", "cases"):
+        if hasattr(node, part):
+            inner = [_reduced(each, name) for each in getattr(node, part)]
+            is_there = is_there or any(found for _, found in inner)
+            setattr(reduced, part, [each for each, _ in inner])
+    return reduced, is_there
 
 
 def _definitions_inside(statement: ast.stmt) -> Iterator[ast.stmt]:
