@@ -24,7 +24,7 @@ from cronsim import CronSim, CronSimError
 
 from partitions.cadence import DayCalendar, instant_keys, instants_near
 from partitions.definitions import MAX_PARTITIONS, PartitionKind, too_many
-from partitions.errors import PartitionDefinitionError
+from partitions.errors import PartitionDefinitionError, nearest
 from partitions.zones import DAY, zone_clock
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class CronRule:
 
 @lru_cache(maxsize=512)
 def parse_cron(text: str) -> CronRule:
-    """Read a cron expression of five fields.
+    """Read a cron expression of five fields, or a nickname of one such as `@daily`.
 
     Raises:
         PartitionDefinitionError: it can't be read; the message marks the field at fault.
@@ -115,13 +115,13 @@ def parse_cron(text: str) -> CronRule:
     """
     if not isinstance(text, str):
         raise PartitionDefinitionError(f"a cron expression is text, not {text!r}")
-    fields = text.split()
+    fields = _NICKNAMES.get(text.strip().lower(), text).split()
     if len(fields) != len(_FIELDS):
-        nickname = _NICKNAMES.get(text.strip().lower())
+        near = nearest(text.strip().lower(), _NICKNAMES) if text.strip().startswith("@") else ()
         raise PartitionDefinitionError(
             f"cron expression {text!r} has {len(fields)} field{'' if len(fields) == 1 else 's'}, not 5: {', '.join(_FIELDS)}",
-            hint=f'write "{nickname}"'
-            if nickname
+            hint=f"did you mean {near[0]}?"
+            if near
             else 'a daily tick at 02:15 is written "15 2 * * *"',
         )
     for number in range(len(_FIELDS)):

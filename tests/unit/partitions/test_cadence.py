@@ -220,7 +220,13 @@ def test_a_cron_error_marks_the_field(cron: str, field: str, marks: str) -> None
 
 @pytest.mark.parametrize(
     ("cron", "hint"),
-    [("@daily", '"0 0 * * *"'), ("* * * *", "15 2"), ("0 0 0 * * *", "15 2"), ("", "15 2")],
+    [
+        ("@dayly", "did you mean @daily?"),
+        ("@reboot", "15 2"),
+        ("* * * *", "15 2"),
+        ("0 0 0 * * *", "15 2"),
+        ("", "15 2"),
+    ],
 )
 def test_a_cron_expression_without_five_fields_says_so(cron: str, hint: str) -> None:
     with pytest.raises(PartitionDefinitionError, match=r"fields?, not 5") as caught:
@@ -230,6 +236,8 @@ def test_a_cron_expression_without_five_fields_says_so(cron: str, hint: str) -> 
 
 def test_a_cron_expression_has_one_normal_form() -> None:
     assert parse_cron(" 0  2 * jan   mon-fri ") == parse_cron("0 2 * JAN MON-FRI")
+    assert parse_cron(" @Daily") == parse_cron("@midnight") == parse_cron("0 0 * * *")
+    assert parse_cron("@weekly") == parse_cron("0 0 * * 0")
 
 
 def test_the_days_are_or_if_both_are_restricted_and_and_if_one_begins_with_a_star() -> None:
