@@ -337,7 +337,9 @@ class ParquetIOManager:
             files[id_], token_marks[id_] = mark, token_mark(tokens.get(id_))
             if (note.files.get(id_), note.tokens.get(id_)) != (mark, token_marks[id_]):
                 changed[path] = id_
-        for id_, footer in zip(changed.values(), self._place.footers(list(changed)), strict=True):
+        for id_, footer in zip(
+            changed.values(), self._place.intact_footers(list(changed)), strict=True
+        ):
             if footer is None or footer.token != tokens.get(id_):
                 other.add(id_)
                 del files[id_], token_marks[id_]

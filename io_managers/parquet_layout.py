@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from assets_core.model.io_manager import PartitionSlice, StageRequest, Target
 
 FILE = "data.parquet"
+DAMAGED = f"{FILE}.damaged"
+"""What a damaged file is called when another has taken its place."""
 STAGE = ".partita"
 
 _FIELD = "partita."
@@ -148,10 +150,15 @@ def check_owner(path: str, footer: Footer, target: Target, one: PartitionSlice) 
         )
 
 
+class DamagedFileError(IOManagerError):
+    """A file that is there, may be read, and is no Parquet file, or not the one that was written."""
+
+
 def unreadable(path: str, error: Exception) -> IOManagerError:
-    """The error for a file that can't be read."""
+    """The error for a file that can't be read: it is damaged if no system call says why."""
     text = str(error).strip().split("\n", 1)[0]
-    return IOManagerError(
+    kind = IOManagerError if getattr(error, "errno", None) is not None else DamagedFileError
+    return kind(
         f"{path} can't be read: {text}",
         hint="if the file is damaged, remove it and materialize the partition again",
     )

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
-from io_managers.parquet_layout import FILE, STAGE, asset_folder, read_footer
+from io_managers.parquet_layout import (
+    DAMAGED,
+    FILE,
+    STAGE,
+    DamagedFileError,
+    asset_folder,
+    read_footer,
+)
 from io_managers.parquet_notes import NOTES, file_mark
 
 if TYPE_CHECKING:
@@ -66,6 +73,10 @@ class FolderPlace:
         """One after the other."""
         return [read_footer(path) for path in paths]
 
+    def intact_footers(self, paths: Sequence[str]) -> list[Footer | None]:
+        """One after the other."""
+        return [_intact_footer(path) for path in paths]
+
     def marks(self, asset: str, paths: Sequence[str]) -> list[int | None]:
         """One `stat` each; none at all without the asset's folder."""
         if not os.path.isdir(asset_folder(self.root, asset)):  # noqa: PTH112 - on the path of every no-op run
@@ -80,9 +91,13 @@ class FolderPlace:
         """Rename the file over the one that is there, with the partition's folder locked."""
         folder = os.path.dirname(path)  # noqa: PTH120 - text in, text out
         with _locked_folder(folder, grown) as descriptor:
-            source = ready(read_footer(path))
+            there = _intact_footer(path)
+            source = ready(there)
             if source is None:
                 return None
+            if there is None and os.path.exists(path):  # noqa: PTH110 - once per partition
+                # Somebody may still want to look at it; and it is not sure that it was ours.
+                os.replace(path, str(Path(folder, DAMAGED)))  # noqa: PTH105 - as below
             size = os.stat(source).st_size  # noqa: PTH116 - once per partition
             failpoint("publish.parquet.rename")
             os.replace(source, path)  # noqa: PTH105 - the atomic act, by its POSIX name
@@ -114,6 +129,13 @@ class FolderPlace:
         from io_managers.leftovers import remove  # noqa: PLC0415 - only `state gc` asks
 
         remove(leftover)
+
+
+def _intact_footer(path: str) -> Footer | None:
+    try:
+        return read_footer(path)
+    except DamagedFileError:
+        return None
 
 
 @contextmanager

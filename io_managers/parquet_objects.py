@@ -28,7 +28,7 @@ from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import Leftover
 from io_managers.object_store import StoreChangedError, StoreUnreachableError
-from io_managers.parquet_layout import FILE, STAGE, asset_folder, footer_in
+from io_managers.parquet_layout import FILE, STAGE, DamagedFileError, asset_folder, footer_in
 from io_managers.parquet_notes import NOTES, forget_note, token_mark
 
 if TYPE_CHECKING:
@@ -111,6 +111,18 @@ class ObjectPlace:
     def footers(self, paths: Sequence[str]) -> list[Footer | None]:
         """One request each, many at once."""
         return [found[0] if found else None for found in _at_once(self._found, paths)]
+
+    def intact_footers(self, paths: Sequence[str]) -> list[Footer | None]:
+        """One request each, many at once."""
+
+        def found(path: str) -> Footer | None:
+            try:
+                seen = self._found(path)
+            except DamagedFileError:
+                return None
+            return seen[0] if seen else None
+
+        return list(_at_once(found, paths))
 
     def marks(self, asset: str, paths: Sequence[str]) -> list[int | None]:
         """By listing: a request per thousand objects."""

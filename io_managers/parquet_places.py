@@ -46,6 +46,10 @@ class Place(Protocol):
         """Who wrote each file; None where there is none. Raises IOManagerError for a file that is not ours."""
         ...
 
+    def intact_footers(self, paths: Sequence[str]) -> list[Footer | None]:
+        """The same; None also where the file is damaged: whatever was in it is lost."""
+        ...
+
     def marks(self, asset: str, paths: Sequence[str]) -> list[int | None]:
         """A number for each file of an asset that changes when the file does; None where there is none."""
         ...

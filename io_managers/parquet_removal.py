@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from assets_core.model.errors import IOManagerError
-from io_managers.parquet_layout import FILE, asset_folder, read_footer
+from io_managers.parquet_layout import DAMAGED, FILE, asset_folder, read_footer
 from io_managers.parquet_notes import forget_note
 from io_managers.parquet_rows import sync
 from io_managers.workbench import scratch_prefix, sweep_scratch
@@ -55,6 +55,8 @@ def _require_own(folder: str, asset: str) -> None:
         )
     for place, _, names in os.walk(folder):
         for name in names:
+            if name == DAMAGED:
+                continue
             path = f"{place}{os.sep}{name}"
             footer = read_footer(path) if name == FILE else None
             if footer is None or footer.asset != asset:

@@ -103,7 +103,7 @@ class ParquetWriter:
         try:
             # All fences are read before the first file is replaced, so that a step that comes late changes none of its partitions.
             # Each is read again when it is: a newer attempt may publish in between, and then owns what this one began.
-            there = self._place.footers(paths)
+            there = self._place.intact_footers(paths)
             for one, path, footer in zip(request.slices, paths, there, strict=True):
                 _check_fence(request, one, footer, path)
             for position, path in enumerate(paths):

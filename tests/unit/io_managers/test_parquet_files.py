@@ -115,11 +115,11 @@ def test_a_file_that_is_not_ours_is_not_overwritten(steps: Steps, lake: Path) ->
     before = path.read_bytes()
     answer = steps.fail(target(), [FIRST], table(n=[1]))
     assert "was not written by Partita" in str(answer)
+    assert path.read_bytes() == before
+    # What nobody can read may have been ours; it is put beside.
     path.write_bytes(b"no parquet")
-    answer = steps.fail(target(), [FIRST], table(n=[1]))
-    assert "can't be read" in str(answer)
-    path.write_bytes(before)
-    assert pq.read_table(path).to_pylist() == [{"mine": 1}]
+    steps.write(target(), [FIRST], table(n=[1]))
+    assert path.with_name("data.parquet.damaged").read_bytes() == b"no parquet"
 
 
 def test_two_names_that_the_file_system_takes_for_one_are_noticed(
@@ -217,6 +217,23 @@ def test_what_a_look_left_that_was_killed_goes_with_the_next(steps: Steps, lake:
     assert not left.exists()
 
 
+def test_a_damaged_file_is_lost_and_made_again_and_kept_beside(steps: Steps, lake: Path) -> None:
+    steps.write(target(), [FIRST], table(n=[1]))
+    steps.write(target(), [SECOND], table(n=[2]))
+    path = lake / "orders/day=2025-01-31/data.parquet"
+    damaged = path.read_bytes()[:30]
+    path.write_bytes(damaged)
+    state = recorded([FIRST, SECOND], {FIRST.id: "token-1", SECOND.id: "token-2"})
+    assert steps.manager.lost(target(), state) == {FIRST.id}
+    with pytest.raises(IOManagerError, match="can't be read"):
+        steps.rows(target(), [FIRST])
+    steps.write(target(), [FIRST], table(n=[3]))
+    assert steps.rows(target(), [FIRST, SECOND]) == [{"n": 3}, {"n": 2}]
+    assert path.with_name("data.parquet.damaged").read_bytes() == damaged
+    steps.manager.remove(target())
+    assert not (lake / "orders").exists()
+
+
 def test_a_look_loads_nothing_that_reads_or_writes(steps: Steps) -> None:
     steps.write(target(), [FIRST], table(n=[1]))
     tokens = {FIRST.id: "token-1"}
@@ -279,11 +296,12 @@ def test_a_damaged_footer_is_named_by_whatever_reads_it(steps: Steps, lake: Path
     for act in (
         lambda: steps.rows(target(), [FIRST]),
         lambda: steps.manager.published(request),
-        lambda: steps.manager.lost(target(), state),
+        lambda: steps.manager.holdings(target()),
     ):
         with pytest.raises(IOManagerError) as caught:
             act()
         assert str(path) in caught.value.message
+    assert steps.manager.lost(target(), state) == {FIRST.id}
 
 
 def test_a_folder_removed_by_hand_is_made_again(steps: Steps, lake: Path) -> None:
