@@ -6,6 +6,7 @@ them; a test holds the two equal.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -90,13 +91,19 @@ def partita() -> None:
 
 def run() -> NoReturn:
     """The entry point: run the command of this process's arguments and exit with its code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 - for as long as the process lives
     code = main(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         from cli.render.printer import close_quietly  # noqa: PLC0415 - rare
 
         close_quietly()
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"error: the output can't be written: {error.strerror}\n")
+            code = code or 1
     sys.exit(code)
 
 
@@ -112,6 +119,18 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _shown(click.Abort(), settings, arguments)
     return result if isinstance(result, int) else 0
+
+
+def _is_somewhere() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - the question is whether it can be asked
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _nowhere() -> click.ClickException:
+    return click.ClickException("the current folder is not there any more; change to another one")
 
 
 def _shown(error: Exception, settings: Settings, arguments: Sequence[str]) -> int:
@@ -135,6 +154,14 @@ def _shown(error: Exception, settings: Settings, arguments: Sequence[str]) -> in
             code = errors.EXIT_USAGE
         case PartitaError():
             text, code = errors.text_of_error(error)
+        case FileNotFoundError() if not _is_somewhere():
+            text, code = errors.text_of_usage(_nowhere()), errors.EXIT_USAGE
+        case OSError(errno=errno.ENOSPC, filename=None):
+            # Whatever else may be full says which file it is.
+            close_quietly()
+            text = errors.text_of_usage(
+                click.ClickException(f"the output can't be written: {error.strerror}")
+            )
         case _:
             text = errors.text_of_unexpected(error)
     settings.printer().error(text)

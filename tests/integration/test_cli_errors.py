@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -313,3 +315,34 @@ def test_a_function_that_raises_beside_broken_rows_is_a_failed_run(empty: Shop) 
     empty.write("assets.py", CONTRACT)
     answer = empty.run("materialize", code=1)
     assert "ValueError: out of paper" in answer.out + answer.err
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"),
+    [
+        ("exec {command} plan >&-", 0, ""),
+        (
+            "exec {command} status > /dev/full",
+            1,
+            "error: the output can't be written: No space left on device\n",
+        ),
+        (
+            "mkdir gone && cd gone && rmdir ../gone && exec {command} plan",
+            2,
+            "error: the current folder is not there any more; change to another one\n",
+        ),
+    ],
+    ids=["closed", "full", "gone"],
+)
+def test_what_the_shell_gives_us_may_be_of_no_use(
+    shop: Shop, line: str, code: int, told: str
+) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", line.format(command=shlex.join(shop.command()))],
+        cwd=shop.folder,
+        env=shop.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, told)
