@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from cli.render.checks import failing_line, tally_records
 from cli.render.report import Report
-from cli.render.text import Span, Style, Table, counted, line
+from cli.render.text import Fitting, Span, Style, Table, counted, line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,6 +129,11 @@ def strip(conditions: NDArray[np.uint8], *, unicode: bool, cells: int = STRIP_CE
     return tuple(spans)
 
 
+def _fitting_strip(conditions: NDArray[np.uint8], *, unicode: bool) -> Fitting:
+    whole = strip(conditions, unicode=unicode)
+    return Fitting(whole, lambda room: strip(conditions, unicode=unicode, cells=room))
+
+
 def instant_text(instant: datetime | None) -> str:
     """An instant in UTC, to the second, with a Z; a dash for None."""
     if instant is None:
@@ -146,7 +151,7 @@ def _blocks(statuses: Sequence[AssetStatus], *, unicode: bool) -> list[Block]:
             Span(status.asset, Style.BOLD),
             *(_figure(status.count(c), c) for c in shown),
             instant_text(status.last_at),
-            strip(status.conditions, unicode=unicode),
+            _fitting_strip(status.conditions, unicode=unicode),
         )
         for status in statuses
     ]

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _ZERO_WIDTH_JOINER: Final = "\u200d"
 _GAP: Final = "  "
@@ -39,7 +39,17 @@ class Span:
 
 
 Line = tuple[Span, ...]
-Content = str | Span | Line
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """The content of a table's last column that can say itself in fewer columns: `within` is asked when `whole` doesn't fit."""
+
+    whole: Line
+    within: Callable[[int], Line]
+
+
+Content = str | Span | Line | Fitting
 """What the functions below take as one line or one table cell."""
 
 
@@ -59,6 +69,8 @@ def as_line(content: Content) -> Line:
             return (Span(clean(content)),)
         case Span():
             return (Span(clean(content.text), content.style),)
+        case Fitting():
+            return content.whole
         case _:
             return tuple(Span(clean(span.text), span.style) for span in content)
 
@@ -133,8 +145,14 @@ class Table:
             if width is None
             else max(10, width - sum(sizes[:-1]) - len(_GAP) * (len(sizes) - 1))
         )
-        for row in [headers, *cells] if any(self.headers) else cells:
-            last = row[-1] if room is None else shorten(row[-1], room, ellipsis)
+        fitting: list[Content] = [row[-1] for row in self.rows]
+        if any(self.headers):
+            cells, fitting = [headers, *cells], ["", *fitting]
+        for row, given in zip(cells, fitting, strict=True):
+            last = row[-1]
+            if room is not None and isinstance(given, Fitting) and _line_width(last) > room:
+                last = given.within(room)
+            last = last if room is None else shorten(last, room, ellipsis)
             yield self._joined([*row[:-1], last], sizes)
 
     def _joined(self, row: Sequence[Line], sizes: Sequence[int]) -> Line:

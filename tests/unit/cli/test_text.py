@@ -4,6 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cli.render.text import (
+    Fitting,
     Span,
     Style,
     Table,
@@ -82,3 +83,14 @@ def test_a_tree_is_drawn_with_box_characters_or_ascii() -> None:
 
 def test_a_style_survives_cleaning() -> None:
     assert as_line(Span("a\n", Style.RED)) == (Span("a\\n", Style.RED),)
+
+
+def test_a_cell_that_can_say_itself_in_less_is_not_cut() -> None:
+    cell = Fitting((Span("0123456789" * 2),), lambda room: (Span("x" * room),))
+    table = Table(("ASSET", "STRIP"), (("orders", cell),))
+    wide, narrow = (
+        ["".join(span.text for span in one) for one in table.lines(width=width, ellipsis="…")]
+        for width in (None, 20)
+    )
+    assert wide[1] == "orders  " + "0123456789" * 2
+    assert narrow[1] == "orders  " + "x" * 12
