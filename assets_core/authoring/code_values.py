@@ -1,7 +1,7 @@
 """Texts that identify values and bytecode: for what code holds at run time only, where there is no source text to read.
 
-Equal texts mean values that code can't tell apart, as far as that can be known: of an object of an unknown class only the class is
-named, since its state may hold anything (a connection, a cache). Texts are the same in every process.
+Equal texts mean values that code can't tell apart, as far as that can be known: of an object of an unknown class, or a large one of a
+library, only the class is named, since its state may hold anything (a connection, a cache). Texts are the same in every process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import enum
 import functools
 import re
 import types
-from typing import TYPE_CHECKING, Final
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,6 +24,9 @@ _PLAIN_MODULES: Final = frozenset(
     {"datetime", "decimal", "fractions", "pathlib", "uuid", "zoneinfo"}
 )
 """Their values have a complete `repr`. Told by name, so that the modules need not be imported."""
+
+_SMALL: Final = 1000
+"""Of arrays and tables with more values or rows than this only the type counts: they are data, and not what code is."""
 
 _CODE: Final = (
     types.FunctionType,
@@ -77,7 +81,29 @@ class ValueText:
         if self._is_project_class(type(value)):
             self.parts.append(type(value))
             return f"{name}({self._items(_state(value))})"
-        return f"<{type(value).__module__}.{name}>"
+        content = self._of_library(value, type(value).__module__.partition(".")[0])
+        return f"<{type(value).__module__}.{name}{content}>"
+
+    def _of_library(self, value: Any, package: str) -> str:  # noqa: ANN401 - told apart by what it has
+        """What can be said of a small value of a few libraries, which are not imported for it; nothing of any other."""
+        match package:
+            case "operator" | "itertools":
+                text = repr(value)
+                return "" if " at 0x" in text else f" {text}"
+            case "collections" if isinstance(value, deque):
+                return f" {self.of(list(value))} {value.maxlen}"
+            case "numpy" if hasattr(value, "dtype") and value.size <= _SMALL:
+                told = f" {value.dtype} {value.shape}"
+                return told if value.dtype.hasobject else f"{told} {self.of(value.tolist())}"
+            case "pyarrow" if hasattr(value, "as_py"):
+                return f" {value.type} {self.of(value.as_py())}"
+            case "pyarrow" if hasattr(value, "to_pylist") and len(value) <= _SMALL:
+                told = getattr(value, "schema", None) or value.type
+                return f" {told} {self.of(value.to_pylist())}"
+            case "pyarrow" if type(value).__name__.endswith(("Type", "Field", "Schema")):
+                return f" {value}"
+            case _:
+                return ""
 
     def _items(self, items: Iterable[tuple[object, object]]) -> str:
         return ", ".join(f"{self.of(key)}: {self.of(value)}" for key, value in items)

@@ -367,6 +367,48 @@ def test_assets_of_a_factory_differ_by_what_their_closure_holds(
     assert before != version(project(orders.replace("*rows", "rows")))
 
 
+@pytest.mark.parametrize(
+    ("made", "other"),
+    [
+        ("np.int64(1)", "np.int64(2)"),
+        ("np.array([1, 2])", "np.array([1, 3])"),
+        ("np.array([1, 2])", "np.array([1, 2], dtype=np.int8)"),
+        ("np.datetime64('2025-01-01')", "np.datetime64('2025-01-02')"),
+        ("pa.scalar(1)", "pa.scalar(2)"),
+        ("pa.schema({'a': pa.int32()})", "pa.schema({'a': pa.int64()})"),
+        ("pa.int32()", "pa.int64()"),
+        ("pa.table({'a': [1]})", "pa.table({'a': [2]})"),
+        ("pa.array([1])", "pa.array([2])"),
+        ("deque([1])", "deque([2])"),
+        ("operator.itemgetter(0)", "operator.itemgetter(1)"),
+        ("itertools.count(1)", "itertools.count(2)"),
+    ],
+)
+def test_small_values_of_libraries_in_a_closure_count(
+    project: Callable[..., Asset], made: str, other: str
+) -> None:
+    orders = f"""
+    import itertools
+    import operator
+    from collections import deque
+    import numpy as np
+    import pyarrow as pa
+    from assets_core import asset
+
+    def make(held):
+        @asset
+        def orders():
+            return held
+        return orders
+
+    VALUES = [{made}, {other}]
+    orders = make(VALUES[0])
+    """
+    before = version(project(orders))
+    assert version(project(orders)) == before
+    assert version(project(orders.replace("VALUES[0]", "VALUES[1]"))) != before
+
+
 def test_defaults_lambdas_partials_and_methods_count(project: Callable[..., Asset]) -> None:
     orders = """
     import functools
