@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
+_ARGUMENTS_OF_CAST: Final = 2
 _CHANGING: Final = frozenset({"pop", "popitem", "popleft", "setdefault"})
 """Methods that change what they are called on and whose answer is often assigned."""
 
@@ -129,7 +130,7 @@ def _parse(text: str) -> SourceFile | None:
                 for name, bound in _imported_names(node):
                     if bound.level == 0:
                         file.imports[name] = ".".join(filter(None, (bound.module, bound.name)))
-    file.tree = _Normaliser().visit(tree)
+    file.tree = _Normaliser(file.imports).visit(tree)
     _bind(file, file.tree.body)
     for name, bindings in file.bindings.items():
         # `logging.basicConfig()` does not make `logging` another module; `LIMITS.update(…)` does change LIMITS.
@@ -148,7 +149,20 @@ def _parse(text: str) -> SourceFile | None:
 
 
 class _Normaliser(ast.NodeTransformer):
-    """Takes out, in place, what does not change what code does."""
+    """Takes out, in place, what does not change what code does. `imports` are the names of the file that absolute imports bind."""
+
+    def __init__(self, imports: Mapping[str, str]) -> None:
+        self._imports = imports
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        # A hint for type checkers that is written as a call.
+        path = dotted(node.func)
+        if path is not None and len(node.args) == _ARGUMENTS_OF_CAST and not node.keywords:
+            origin = ".".join([self._imports.get(path[0], ""), *path[1:]])
+            if origin in {"typing.cast", "typing_extensions.cast"}:
+                visited: ast.AST = self.visit(node.args[1])
+                return visited
+        return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return self._function(node)
@@ -192,7 +206,43 @@ class _Normaliser(ast.NodeTransformer):
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         node.returns = None
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        used = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+        # What it binds for others is theirs to use.
+        shared = (each for each in ast.walk(node) if isinstance(each, ast.Global | ast.Nonlocal))
+        used.update(name for each in shared for name in each.names)
+        _UnusedImports(used).visit(node)
+        return node
+
+
+class _UnusedImports(ast.NodeTransformer):
+    """Takes out imports of names that the function around them never mentions."""
+
+    def __init__(self, used: set[str]) -> None:
+        self._used = used
+
+    def visit_Import(self, node: ast.Import) -> ast.AST | None:
+        return self._without(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        return self._without(node)
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if getattr(node, "body", None) == []:
+            node.body = [ast.Pass()]  # type: ignore[attr-defined] # every node with a list of that name has it
+        return node
+
+    def _without(self, node: ast.Import | ast.ImportFrom) -> ast.AST | None:
+        kept = [
+            alias
+            for alias in node.names
+            if (alias.asname or alias.name.partition(".")[0]) in self._used
+        ]
+        if not kept:
+            return None
+        node.names = kept
+        return node
 
 
 def _bind(file: SourceFile, statements: Iterable[ast.stmt]) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ORDERS = """
+import typing
+from typing import cast
 from assets_core import asset
 from shop.helpers import clean
 from shop import settings
@@ -115,6 +117,10 @@ def version(found: Asset) -> str:
         ("from shop.helpers import clean", "from .helpers import clean"),
         ("from shop import settings", "import shop.settings as settings"),
         ("return clean", "'a remark in quotes'\n    return clean"),
+        ("return clean", "import json\n    return clean"),
+        ("return clean", "from json import loads, dumps\n    import os.path\n    return clean"),
+        ("LIMIT)", "cast(int, LIMIT))"),
+        ("LIMIT)", "typing.cast('int', LIMIT))"),
     ],
 )
 def test_an_edit_that_changes_nothing_keeps_the_version(
