@@ -1,6 +1,6 @@
 """kill -9 at random moments of a backfill, on every pair of destination and state, in process and with processes.
 
-Each kill hits the forced re-run of some days; a reader polls throughout. In process there are 100 kills for each pair, with processes
+Each kill hits the forced re-run of some days; a reader polls throughout. In process there are 40 kills for each pair, with processes
 a few; PARTITA_CRASHES says how many there are of either. Every row has the stamp of the call that made it, so that a partition that was made again can't pass for an untouched one.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-KILLS = {(): 100, ("-j", "2"): 5}
+KILLS = {(): 40, ("-j", "2"): 5}
 if "PARTITA_CRASHES" in os.environ:
     KILLS = dict.fromkeys(KILLS, int(os.environ["PARTITA_CRASHES"]))
 DAYS = [f"2025-01-0{day}" for day in range(1, 7)]
