@@ -10,10 +10,14 @@ import os
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from assets_core.execution.contract_fit import (
+    require_columns,
+    require_same_sorts,
+    require_types,
+)
 from assets_core.execution.contract_models import judge_models
 from assets_core.execution.contract_sql import (
     KEY_SLOT,
@@ -27,19 +31,15 @@ from assets_core.execution.contract_sql import (
 )
 from assets_core.model.checks import CheckOutcome
 from assets_core.model.contract_rules import (
-    AcceptedValues,
     ForeignKey,
     FrameSchema,
     FreshColumn,
-    InRange,
-    Matches,
     RowCount,
     RowModel,
     RowRule,
 )
 from assets_core.model.errors import DataError, InternalError
 from assets_core.model.sql_names import quoted
-from partitions.errors import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from assets_core.execution.contract_models import ModelFound
     from assets_core.execution.contract_sql import Compiled, SqlRule
-    from assets_core.model.contract_rules import Rule, Value
+    from assets_core.model.contract_rules import Rule
     from assets_core.model.contracts import Contract
     from assets_core.model.io_manager import PartitionSlice
 
@@ -111,8 +111,8 @@ class ContractJudge:
             one for one in contract.rules if len(schema) or isinstance(one, RowCount | FreshColumn)
         ]
         for rule in known if len(schema) else ():
-            _require_columns(rows.asset, rule, schema)
-            _require_types(rows.asset, rule, schema)
+            require_columns(rows.asset, rule, schema)
+            require_types(rows.asset, rule, schema)
         frame = _Frame(rows, schema, known)
         summary = self._summary(frame, keys) if len(schema) else {}
         models = judge_models(known, rows)
@@ -291,7 +291,7 @@ def _load_keys(
     table, columns = key_table(position), ", ".join(map(quoted, names))
     is_new = True
     for own, stream in found:
-        _require_same_sorts(frame, rule, stream.schema)
+        require_same_sorts(frame.rows.asset, rule, frame.schema, stream.schema)
         with _registered(connection, f"{table}_source", stream, names) as source:
             rows = f"select unnest($1::integer[]) as {KEY_SLOT}, {columns} from (select distinct {columns} from {source})"  # noqa: S608 - our own names
             how = f"create temp table {table} as" if is_new else f"insert into {table} by name"
@@ -320,82 +320,6 @@ def _registered(
         yield source
     finally:
         connection.unregister(source)
-
-
-def _require_columns(asset: str, rule: Rule, schema: pa.Schema) -> None:
-    for column in rule.columns:
-        if column not in schema.names:
-            near = nearest(column, schema.names)
-            listed = ", ".join(repr(name) for name in schema.names[:20])
-            raise DataError(
-                f"{asset}: the contract's {rule.name} names column {column!r}, and the rows have {listed or 'no columns'}",
-                hint=f"did you mean {near[0]!r}?"
-                if near
-                else f"return a column {column!r}, or change the rule",
-            )
-
-
-def _require_types(asset: str, rule: Rule, schema: pa.Schema) -> None:
-    """Raise DataError if DuckDB could only compare by a cast: text with numbers, for instance, which calls '10' smaller than '9'."""
-    match rule:
-        case AcceptedValues(values=values):
-            given = values
-        case InRange():
-            given = tuple(one for one in (rule.min, rule.max) if one is not None)
-        case Matches(regex=regex):
-            given = (regex,)
-        case _:
-            return
-    (column,) = rule.columns
-    kind = schema.field(column).type
-    sort = _sort_of(kind)
-    for value in given:
-        if sort is not None and _sort_of_value(value) != sort:
-            raise DataError(
-                f"{asset}: the contract's {rule.name} compares column {column!r}, which is {kind}, with {value!r}",
-                hint="write values of the column's own type, or cast the column in the function that returns the rows",
-            )
-
-
-def _require_same_sorts(frame: _Frame, rule: ForeignKey, keys: pa.Schema) -> None:
-    for column, key in zip(rule.columns, rule.to, strict=True):
-        kind, other = frame.schema.field(column).type, keys.field(key).type
-        if None not in {_sort_of(kind), _sort_of(other)} and _sort_of(kind) != _sort_of(other):
-            raise DataError(
-                f"{frame.rows.asset}: the contract's {rule.name} compares column {column!r}, which is {kind},"
-                f" with {rule.asset}'s {key!r}, which is {other}",
-                hint="cast one of them in the function that returns the rows",
-            )
-
-
-def _sort_of(kind: pa.DataType) -> str | None:
-    """What values of a type compare with; None for a column that has held nulls only, where there is nothing to compare."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    types = pa.types
-    if types.is_null(kind):
-        return None
-    if types.is_boolean(kind):
-        return "truth"
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
-        return "number"
-    if types.is_date(kind) or types.is_timestamp(kind):
-        return "time"
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
-        return "text"
-    return str(kind)
-
-
-def _sort_of_value(value: Value) -> str:
-    match value:
-        case bool():
-            return "truth"
-        case int() | float() | Decimal():
-            return "number"
-        case date():
-            return "time"
-        case _:
-            return "text"
 
 
 @dataclass(frozen=True, slots=True)
