@@ -216,7 +216,7 @@ class _Transaction:
             raise IOManagerError(
                 f"{self._path} has a table {name!r} that Partita did not make, and asset {asset!r} would overwrite it",
                 hint="rename one of the two, give the asset another IO manager, or let it have the table, rows and all:"
-                f" partita materialize {shlex.quote(asset)} --adopt",
+                f" partita materialize {shlex.quote(target.owner)} --adopt",
             )
         if own.asset != asset:
             raise IOManagerError(

@@ -125,9 +125,10 @@ class _Job:
         outline = self.project.outline
         for part in planned.plan.assets:
             manager = outline.manager(part.asset)
-            if len(part.partitions) and isinstance(manager, AdoptsTables):
-                target = outline.target(part.asset)
-                if manager.adopt(target):
+            if not len(part.partitions) or not isinstance(manager, AdoptsTables):
+                continue
+            for target in (outline.target(part.asset), outline.rejected.get(part.asset)):
+                if target is not None and manager.adopt(target):
                     self.printer.note(f"adopted {manager.location(target)}")
 
     def _run(self, planned: Planned, run_id: str, left: tuple[LeftToRun, ...]) -> int:

@@ -86,22 +86,14 @@ def before_the_commit(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]
     monkeypatch.setattr(delta_writes, "commit", late)
 
 
+@pytest.mark.parametrize("before", [PARTS[0], PARTS[1]], ids=["again", "first"])
 def test_a_newer_attempt_that_commits_in_between_fences_the_older_off(
-    manager: DeltaIOManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: DeltaIOManager,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: PartitionSlice,
 ) -> None:
-    attempt(manager, PARTS[0], 1, 1)
-    other = DeltaIOManager(tmp_path / "lake")
-    before_the_commit(monkeypatch, lambda: attempt(other, PARTS[0], 9, 9))
-    late = attempt(manager, PARTS[0], 5, 5)
-    assert isinstance(late, PublishFailed)
-    assert late.fenced
-    assert Steps(manager).rows(target(), PARTS[:1]) == [{"v": 9}]
-
-
-def test_a_newer_first_attempt_that_commits_in_between_fences_the_older_off(
-    manager: DeltaIOManager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attempt(manager, PARTS[1], 1, 1)
+    attempt(manager, before, 1, 1)
     other = DeltaIOManager(tmp_path / "lake")
     before_the_commit(monkeypatch, lambda: attempt(other, PARTS[0], 9, 9))
     late = attempt(manager, PARTS[0], 5, 5)

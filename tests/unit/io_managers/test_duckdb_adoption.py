@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
 FIRST, SECOND = days("2025-01-31", 2)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "shop.duckdb"
-
-
-@pytest.fixture
-def steps(path: Path) -> Steps:
-    return Steps(DuckDBIOManager(path))
-
-
 def ask(path: Path, sql: str) -> list[tuple[object, ...]]:
     with duckdb.connect(str(path)) as connection:
         return connection.execute(sql).fetchall()
@@ -44,6 +35,15 @@ def adopt(steps: Steps, what: Target) -> bool:
 def test_the_refusal_says_how_to_adopt(steps: Steps, path: Path) -> None:
     ask(path, "create table orders (id bigint)")
     refusal = steps.fail(whole(), UNPARTITIONED, table(id=[1]))
+    assert "partita materialize orders --adopt" in str(refusal)
+
+
+def test_the_refusal_names_the_asset_whose_rejected_rows_would_go_there(
+    steps: Steps, path: Path
+) -> None:
+    ask(path, "create table orders__rejected (id bigint)")
+    beside = replace(whole(asset="orders__rejected"), beside="orders")
+    refusal = steps.fail(beside, UNPARTITIONED, table(id=[1]))
     assert "partita materialize orders --adopt" in str(refusal)
 
 

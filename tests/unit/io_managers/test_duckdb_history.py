@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-import pytest
 
 from assets_core.model.specs import SCD2
-from io_managers import DuckDBIOManager
 from tests.conformance.io_manager_suite import Steps, days, target
 
 if TYPE_CHECKING:
@@ -17,16 +15,6 @@ if TYPE_CHECKING:
 
 WHERE = target(SCD2(keys=["id"]), asset="it's")
 DAYS = days("2025-01-01", 3)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "shop.duckdb"
-
-
-@pytest.fixture
-def steps(path: Path) -> Steps:
-    return Steps(DuckDBIOManager(path))
 
 
 def query(path: Path, sql: str) -> list[tuple[object, ...]]:

@@ -34,16 +34,6 @@ if TYPE_CHECKING:
 FIRST, SECOND = days("2025-01-31", 2)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "shop.duckdb"
-
-
-@pytest.fixture
-def steps(path: Path) -> Steps:
-    return Steps(DuckDBIOManager(path))
-
-
 def _ask(path: Path, sql: str) -> list[tuple[object, ...]]:
     with duckdb.connect(str(path)) as connection:
         return connection.execute(sql).fetchall()
