@@ -1,7 +1,7 @@
 """What a write costs through an IO manager, against the same write by hand, on the same rows and in one run.
 
 By hand means: for DuckDB the statement itself, in a transaction on a database that is attached for it and detached afterwards, as a
-program does that shares the file with others; for Parquet `pyarrow.parquet.write_table` with the same options, synced and renamed. Partita
+program does that shares the file with others (an Append that can run again stores which load a row came with); for Parquet `pyarrow.parquet.write_table` with the same options, synced and renamed. Partita
 also takes the rows in, holds them against the write contract, makes their content version, fences, and stores the token with them. Each
 figure is a median; both sides take turns, on tables of the same size.
 
@@ -157,9 +157,10 @@ class ByHand:
         self._connection.execute("detach it")
         return found
 
-    def fill(self, numbers: Sequence[int], size: int) -> None:
+    def fill(self, numbers: Sequence[int], size: int, columns: str = "*") -> None:
         """As `Written.fill`."""
-        self.run(filling(numbers, size), "create table it.orders as select * from rows")
+        select = f"select {columns} from rows"  # noqa: S608 - no input
+        self.run(filling(numbers, size), f"create table it.orders as {select}")
 
     def read(self, number: int) -> int:
         """As `Written.read`."""
@@ -174,9 +175,11 @@ class ByHand:
 DELETE_DAY = "delete from it.orders where day in (select day from rows limit 1)"
 DELETE_KEYS = "delete from it.orders where id in (select id from rows)"
 INSERT = "insert into it.orders by name select * from rows"
+DELETE_LOAD = "delete from it.orders where _partition = (select day::varchar from rows limit 1)"
+INSERT_LOAD = "insert into it.orders by name select *, day::varchar as _partition from rows"
 STATEMENTS: dict[str, tuple[WriteMode, tuple[str, ...]]] = {
     "Replace": (Replace(), (DELETE_DAY, INSERT)),
-    "Append": (Append(), (INSERT,)),
+    "Append": (Append(), (DELETE_LOAD, INSERT_LOAD)),
     "Merge": (Merge(keys=["id"]), (DELETE_KEYS, INSERT)),
 }
 
@@ -194,7 +197,7 @@ def in_duckdb(mode: str, millions: int, folder: Path) -> None:
     mine, hand = Written(DuckDBIOManager(folder / "mine"), write), ByHand(folder / "hand")
     days = range(millions * 10)
     mine.fill(days, MILLION // 10)
-    hand.fill(days, MILLION // 10)
+    hand.fill(days, MILLION // 10, "*, day::varchar as _partition" if mode == "Append" else "*")
     after = count(len(days))
     for size in SIZES:
         ours, theirs = Meter(), Meter()
@@ -202,8 +205,10 @@ def in_duckdb(mode: str, millions: int, folder: Path) -> None:
         for number in range(ROUNDS + 1):
             if mode == "Append":
                 day = next(after)
-            # A merge meets as many known ids as new ones; a Replace replaces what the round before wrote.
-            first_id = millions * MILLION - size // 2 if mode == "Merge" else number * size
+            # A merge meets as many known ids, with other values, as new ones; a Replace replaces what the round before wrote.
+            first_id = number * size
+            if mode == "Merge":
+                first_id = millions * MILLION + (number - 1) * size // 2
             rows = rows_of(day, size, first_id)
             if number == 0:
                 mine.put((day, rows))

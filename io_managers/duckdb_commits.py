@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 COMMITS = f"{ATTACHED}.main._partita_commits"
 TABLES = f"{ATTACHED}.main._partita_tables"
 MOMENTS = f"{ATTACHED}.main._partita_moments"
+OWN_NAMES = frozenset(table.rpartition(".")[2] for table in (COMMITS, TABLES, MOMENTS))
+"""The names of the three tables in their file."""
+_COLUMNS = "asset, key, id, epoch, token, rows, bytes, data_version, schema_hash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +229,6 @@ def save_commits(
     written: Sequence[tuple[StageRequest, Mapping[str, WriteReceipt]]],
 ) -> None:
     """Replace the commits of what was written: one DELETE and one INSERT for all assets and partitions together."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
     rows = {
         (request.target.asset, key): (
             request.target.asset,
@@ -243,20 +244,23 @@ def save_commits(
         for request, receipts in written
         for key, receipt in receipts.items()
     }
-    if not rows:
-        return
-    names = (
-        "asset",
-        "key",
-        "id",
-        "epoch",
-        "token",
-        "rows",
-        "bytes",
-        "data_version",
-        "schema_hash",
-    )
-    table = pa.table(dict(zip(names, map(list, zip(*rows.values(), strict=True)), strict=True)))
+    if len(rows) == 1:
+        # By far the most frequent, and bound values cost half of a registered table.
+        ((key, row),) = rows.items()
+        connection = bench.connection()
+        connection.execute(f"delete from {COMMITS} where asset = $1 and key = $2", key)
+        connection.execute(
+            f"insert into {COMMITS} ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)", row
+        )
+    elif rows:
+        _save_many(bench, list(rows.values()))
+
+
+def _save_many(bench: Workbench, rows: Sequence[tuple[object, ...]]) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    columns = map(list, zip(*rows, strict=True))
+    table = pa.table(dict(zip(_COLUMNS.split(", "), columns, strict=True)))
     with bench.tables(new_commits=table) as connection:
         connection.execute(
             f"delete from {COMMITS} old using new_commits new where old.asset = new.asset and old.key = new.key"

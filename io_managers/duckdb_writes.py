@@ -35,6 +35,7 @@ from assets_core.model.io_manager import (
 )
 from assets_core.model.specs import Merge, MergeScope
 from io_managers.duckdb_commits import (
+    OWN_NAMES,
     Commit,
     OwnTable,
     TableLayout,
@@ -103,8 +104,10 @@ class _Transaction:
         self._bench = bench
         self._connection = connection
         self._path = path
-        make_tables(connection)
-        self._names = {name.casefold(): name for name in table_names(connection)}
+        names = table_names(connection)
+        if not names >= OWN_NAMES:
+            make_tables(connection)
+        self._names = {name.casefold(): name for name in names}
         self._own = own_tables(connection)
         self._forgotten: set[str] = set()
 
@@ -269,7 +272,7 @@ class _Transaction:
                         [[one.key for one in slices]],
                     )
             if incoming.num_rows:
-                self._insert(table, incoming)
+                self._insert(table, incoming.schema, "incoming")
 
     def _merge(
         self,
@@ -285,8 +288,6 @@ class _Transaction:
         owners = np.repeat(np.arange(len(members)), [member.rows.rows for member in members])
         changed = np.zeros(incoming.num_rows, dtype=bool)
         if incoming.column_names:
-            import pyarrow as pa  # noqa: PLC0415 - heavy
-
             with self._bench.tables(incoming=incoming):
                 whole_table = write.scope is MergeScope.TABLE
                 if whole_table and len(members) > 1 and self._has_repeats(write):
@@ -297,13 +298,7 @@ class _Transaction:
                     changed = plan.changed
                     self._delete(target, plan)
                     if plan.written.any():
-                        table = qualified(target.asset)
-                        self._insert(
-                            table,
-                            incoming
-                            if plan.written.all()
-                            else incoming.filter(pa.array(plan.written)),
-                        )
+                        self._insert_written(target, incoming, plan)
         before = {} if target.asset in self._forgotten else commits
         return [
             self._merge_receipts(member, changed[owners == i], before)
@@ -443,16 +438,25 @@ class _Transaction:
         with self._bench.tables(wider=pa.table({name: pa.array([], kind)})):
             return column_types(self._connection, "wider")[name]
 
-    def _insert(self, table: str, rows: pa.Table) -> None:
+    def _insert_written(self, target: Target, incoming: pa.Table, plan: MergePlan) -> None:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        table = qualified(target.asset)
+        if plan.written.all():
+            self._insert(table, incoming.schema, "incoming")
+            return
+        with self._bench.tables(arriving=incoming.filter(pa.array(plan.written))):
+            self._insert(table, incoming.schema, "arriving")
+
+    def _insert(self, table: str, schema: pa.Schema, source: str) -> None:
         """Insert by name. Columns without a type are left out: INTEGER nulls don't fit every type, a missing column does."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        typed = [field.name for field in rows.schema if not pa.types.is_null(field.type)]
+        typed = [field.name for field in schema if not pa.types.is_null(field.type)]
         columns = ", ".join(quoted(name) for name in typed)
         if not typed:
-            columns = f"null as {quoted(rows.column_names[0])}"
-        with self._bench.tables(arriving=rows):
-            self._connection.execute(f"insert into {table} by name select {columns} from arriving")
+            columns = f"null as {quoted(schema.names[0])}"
+        self._connection.execute(f"insert into {table} by name select {columns} from {source}")
 
     def _remember(self, table: OwnTable) -> None:
         save_table(self._connection, table)

@@ -33,6 +33,7 @@ SLOT = "_partita_slot"
 """Int32: the position of a row's slice in its request; only where a request has several slices."""
 
 _FEW = 200
+_PIECE = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,13 @@ def schema_hash(schema: pa.Schema) -> str:
     return columns_hash((field.name, str(field.type)) for field in schema if field.name != SLOT)
 
 
-def slice_facts(bench: Workbench, table: pa.Table, slices: int) -> tuple[SliceFacts, ...]:
-    """Count and version the rows of each of `slices` slices; a `_partita_slot` column tells them apart if there are several."""
+def slice_facts(
+    bench: Workbench, table: pa.Table, slices: int, *, by_content: bool = True
+) -> tuple[SliceFacts, ...]:
+    """Count and version the rows of each of `slices` slices; a `_partita_slot` column tells them apart if there are several.
+
+    Without `by_content` versions say nothing of values: what the rows are merged into has another one anyway, see `version_after`.
+    """
     schema = schema_hash(table.schema)
     names = sorted(name for name in table.column_names if name != SLOT)
     plain = all(_is_plain(table.schema.field(name).type) for name in names)
@@ -65,9 +71,11 @@ def slice_facts(bench: Workbench, table: pa.Table, slices: int) -> tuple[SliceFa
     else:
         counts = np.bincount(table.column(SLOT).to_numpy(), minlength=slices)
     few = (counts <= _FEW) if plain else (counts == 0)
-    bodies = _few_bodies(table, names, np.flatnonzero(few & (counts > 0)).tolist(), slices)
-    if not few.all():
-        bodies |= _many_bodies(bench, table, names)
+    bodies: dict[int, str] = {}
+    if by_content:
+        bodies = _few_bodies(table, names, np.flatnonzero(few & (counts > 0)).tolist(), slices)
+        if not few.all():
+            bodies |= _many_bodies(bench, table, names)
     per_row = table.nbytes / max(table.num_rows, 1)
     return tuple(
         SliceFacts(
@@ -115,7 +123,11 @@ def _few_bodies(
 
 
 def _many_bodies(bench: Workbench, table: pa.Table, names: Sequence[str]) -> dict[int, str]:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    # In pieces, which DuckDB shares out to its threads.
     hashed = hashable(table)
+    hashed = pa.Table.from_batches(hashed.to_batches(max_chunksize=_PIECE), schema=hashed.schema)
     columns = ", ".join(quoted(name) for name in names)
     # Without a slot no GROUP BY: a sum over everything costs half of a sum over one group.
     slot, group = (SLOT, f" group by {SLOT}") if SLOT in table.column_names else ("0", "")

@@ -202,6 +202,26 @@ class SliceMatcher:
         inside &= self._codes[found] == codes
         return np.where(inside, self._order[found], -1)
 
+    def holds_all(self, batch: pa.RecordBatch) -> bool:
+        """True if all rows are of the only slice, which the least and the greatest value tell; False: `ordinals` must."""
+        import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+        if len(self._codes) != 1 or not batch.num_rows:
+            return False
+        for i, part in enumerate(self._columns):
+            column = batch.column(batch.schema.get_field_index(part.column))
+            texts = self._texts[i]
+            if column.null_count:
+                return False
+            if texts is not None:
+                if not pc.all(pc.equal(column.cast(texts.type), texts[0])).as_py():
+                    return False
+                continue
+            ends = pc.min_max(column.cast(_storage(column.type)))
+            if ends["min"].as_py() < self._lows[i][0] or ends["max"].as_py() >= self._highs[i][0]:
+                return False
+        return True
+
     def describe(self, batch: pa.RecordBatch, row: int) -> str:
         """The partition columns of one row, for a message."""
         parts = []
@@ -253,14 +273,20 @@ class SliceMatcher:
             ranks = pc.fill_null(known, -1).to_numpy(zero_copy_only=False).astype(np.int64)
             return ranks, len(texts)
         lows, highs = self._lows[i], self._highs[i]
-        storage = pa.int32() if pa.types.is_date32(column.type) else pa.int64()
-        numbers = column.cast(storage)
+        numbers = column.cast(_storage(column.type))
         values = pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False).astype(np.int64)
         ranks = np.searchsorted(lows, values, side="right") - 1
         ranks[values >= highs[ranks]] = -1  # rank -1 is compared with the last end, and stays -1
         if numbers.null_count:
             ranks[pc.is_null(numbers).to_numpy(zero_copy_only=False)] = -1
         return ranks, len(lows)
+
+
+def _storage(kind: pa.DataType) -> pa.DataType:
+    """The integers that a date or a timestamp is stored as."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    return pa.int32() if pa.types.is_date32(kind) else pa.int64()
 
 
 def partitions_text(slices: Sequence[PartitionSlice]) -> str:

@@ -24,10 +24,7 @@ import numpy as np
 from assets_core.authoring.row_schemas import plain_type
 from assets_core.model.column_names import column_name_problem
 from assets_core.model.errors import DataError, InternalError, IOManagerError
-from assets_core.model.specs import (
-    OutOfRange,
-    Replace,
-)
+from assets_core.model.specs import Merge, OutOfRange, Replace
 from io_managers.fingerprint import SLOT, SliceFacts, schema_hash, slice_facts
 from io_managers.partition_columns import (
     SliceMatcher,
@@ -150,7 +147,8 @@ def take_in(
         in_order = sorted_batches(bench, request.target, table)
         if in_order is not None:
             table = spool.rewritten("sorted", in_order)
-        facts = slice_facts(bench, table, len(request.slices))
+        merges = isinstance(request.target.write, Merge)
+        facts = slice_facts(bench, table, len(request.slices), by_content=not merges)
         spool.keep = True
     return StagedRows(
         schema=schema,
@@ -233,6 +231,8 @@ class _Judge:
         if self._matcher is None:
             if self._many:  # no columns at all, so no rows
                 batch = batch.append_column(SLOT, pa.nulls(batch.num_rows, pa.int32()))
+            return batch
+        if self._matcher.holds_all(batch):
             return batch
         ordinals = self._matcher.ordinals(batch)
         inside = ordinals >= 0

@@ -74,6 +74,33 @@ def test_every_local_date_belongs_to_its_day(
     assert found.tolist() == [known.get(str(each), -1) for each in on]
 
 
+@given(
+    st.lists(st.none() | st.dates(date(2018, 1, 30), date(2018, 2, 2)), max_size=4),
+    st.lists(st.none() | st.sampled_from(["a", "b"]), min_size=4, max_size=4),
+    st.sampled_from([pa.date32(), pa.date64(), pa.timestamp("s"), pa.timestamp("ns")]),
+)
+def test_the_ends_of_a_column_tell_whether_all_rows_are_of_one_partition(
+    on: list[date | None], names: list[str | None], kind: pa.DataType
+) -> None:
+    one = (days("2018-02-01", 1), target(by="on"))
+    named = (keys("a"), target(by="name", kind=None))
+    columns = {
+        "on": pa.array(on, pa.date32()).cast(kind),
+        "name": pa.array(names[: len(on)], pa.string()),
+    }
+    batch = pa.record_batch(columns)
+    for slices, where in (one, named):
+        matcher = SliceMatcher(where, slices, batch.schema)
+        inside = matcher.ordinals(batch) >= 0
+        assert matcher.holds_all(batch) == bool(len(on) and inside.all())
+
+
+def test_with_several_partitions_the_ends_of_a_column_tell_nothing() -> None:
+    batch = pa.record_batch({"on": [date(2018, 2, 1)] * 2})
+    matcher = SliceMatcher(target(by="on"), days("2018-02-01", 2), batch.schema)
+    assert not matcher.holds_all(batch)
+
+
 def test_both_hours_of_an_autumn_night_have_their_own_rows() -> None:
     parts = hours(datetime(2025, 10, 25, 23, tzinfo=UTC), 4, "Europe/Berlin")
     at = [datetime(2025, 10, 26, 0, 30, tzinfo=UTC), datetime(2025, 10, 26, 1, 30, tzinfo=UTC)]
