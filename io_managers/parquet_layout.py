@@ -155,8 +155,12 @@ class DamagedFileError(IOManagerError):
 
 
 def unreadable(path: str, error: Exception) -> IOManagerError:
-    """The error for a file that can't be read: it is damaged if no system call says why."""
+    """The error for a file that can't be read: it is damaged unless a system call, or a lack of memory or threads, says why."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
     text = str(error).strip().split("\n", 1)[0]
+    if isinstance(error, MemoryError) or type(error) is pa.ArrowException:
+        return IOManagerError(f"{path} can't be read: {text}")
     kind = IOManagerError if getattr(error, "errno", None) is not None else DamagedFileError
     return kind(
         f"{path} can't be read: {text}",

@@ -28,8 +28,6 @@ from io_managers.partition_columns import missing_column
 from io_managers.workbench import SPILL_BYTES, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
     from numpy.typing import NDArray
@@ -40,6 +38,8 @@ if TYPE_CHECKING:
 
 _DENSE = 8
 """Whole numbers are ticked off where at most so many are possible for each that is there."""
+_LEAST_PORTION = 50_000
+"""Counting so few keys at once must be possible."""
 
 
 def never_null(write: WriteMode) -> tuple[str, ...]:
@@ -93,12 +93,12 @@ def rows_to_keep(bench: Workbench, target: Target, table: pa.Table) -> NDArray[n
     order = write.order_by if isinstance(write, Merge) else None
     within = isinstance(write, Merge) and write.scope is MergeScope.PARTITION
     slot = [SLOT] if within and SLOT in table.column_names else []
+    if _are_unique(bench, hashable(table.select([*columns, *slot]))):
+        return None
     keys = ", ".join(quoted(key) for key in (*columns, *slot))
     names = list(dict.fromkeys((*columns, *slot, *([order] if order is not None else ()))))
     needed = hashable(table.select(names)).append_column(ROW, pa.array(np.arange(table.num_rows)))
     with bench.tables(staged=needed) as connection:
-        if _are_unique(connection, needed, names[: len(columns) + len(slot)]):
-            return None
         ((row, count),) = connection.execute(
             f"select min({ROW}), count(*) over () from staged group by {keys} having count(*) > 1 limit 1"
         ).fetchall()
@@ -135,24 +135,45 @@ def rows_to_keep(bench: Workbench, target: Target, table: pa.Table) -> NDArray[n
     return keep
 
 
-def _are_unique(connection: DuckDBPyConnection, staged: pa.Table, names: Sequence[str]) -> bool:
-    """Whether no two rows agree in all of these columns, which have no nulls. Cheaper than finding the rows that do."""
+def _are_unique(bench: Workbench, keys: pa.Table) -> bool:
+    """Whether no two rows are equal; they have no nulls. Cheaper than finding the ones that are."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.compute as pc  # noqa: PLC0415 - heavy
 
-    column = staged.column(names[0])
-    if len(names) == 1 and pa.types.is_signed_integer(column.type):
+    column = keys.column(0)
+    if keys.num_columns == 1 and pa.types.is_signed_integer(column.type):
         ends = pc.min_max(column).as_py()
         span = ends["max"] - ends["min"] + 1
-        if span <= min(_DENSE * staged.num_rows, SPILL_BYTES):
+        if span <= min(_DENSE * keys.num_rows, SPILL_BYTES):
             # Numbers from a sequence: ticking them off costs a fiftieth of a hash table.
             seen = np.zeros(span, dtype=np.bool_)
             for chunk in column.chunks:
                 seen[chunk.to_numpy().astype(np.int64) - ends["min"]] = True
-            return bool(np.count_nonzero(seen) == staged.num_rows)
-    listed = ", ".join(quoted(name) for name in names)
-    found = connection.execute(f"select count(*) from (select distinct {listed} from staged)")
-    return bool(found.fetchall()[0][0] == staged.num_rows)
+            return bool(np.count_nonzero(seen) == keys.num_rows)
+    with bench.tables(keys=keys) as connection:
+        return bool(_distinct(connection, keys) == keys.num_rows)
+
+
+def _distinct(connection: DuckDBPyConnection, keys: pa.Table) -> int:
+    """How many different rows the registered `keys` have."""
+    import duckdb  # noqa: PLC0415 - heavy
+
+    names, portions = ", ".join(quoted(name) for name in keys.column_names), 1
+    while True:
+        try:
+            found = [
+                connection.execute(
+                    f"select count(*) from (select distinct {names} from keys where hash({names}) % {portions} = {portion})"
+                ).fetchall()
+                for portion in range(portions)
+            ]
+        except duckdb.OutOfMemoryException:
+            # Its hash tables find their way to disk too late where there is little memory: then fewer rows at once.
+            portions *= 4
+            if keys.num_rows < _LEAST_PORTION * portions:
+                raise
+        else:
+            return sum(int(rows[0][0]) for rows in found)
 
 
 def _keys(count: int) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assets_core.model.sql_names import quoted, quoted_text
+from assets_core.process_memory import duckdb_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,11 @@ class Workbench:
             import duckdb  # noqa: PLC0415 - heavy
 
             self._connection = duckdb.connect(
-                config={"python_enable_replacements": False, "autoinstall_known_extensions": False}
+                config={
+                    "python_enable_replacements": False,
+                    "autoinstall_known_extensions": False,
+                    **duckdb_memory(),
+                }
             )
             self._process = os.getpid()
             self._connection.execute("set TimeZone = 'UTC'")

@@ -38,8 +38,9 @@ from assets_core.model.contract_rules import (
     RowModel,
     RowRule,
 )
-from assets_core.model.errors import DataError, InternalError
+from assets_core.model.errors import DataError, InternalError, PartitaError
 from assets_core.model.sql_names import quoted
+from assets_core.process_memory import duckdb_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -130,7 +131,7 @@ class ContractJudge:
         compiled = frame.compiled
         try:
             found = self._run(frame, compiled, compiled.summary, keys)
-        except DataError:
+        except PartitaError:
             raise
         except Exception as error:
             raise self._blame(frame, keys, error) from error
@@ -166,6 +167,9 @@ class ContractJudge:
         statement: str,
         keys: Callable[[Keys], Iterable[OwnKeys]],
     ) -> list[tuple[Any, ...]]:
+        """Rows of a statement. Raises what stands in the way of reading rows, and DataError where memory does not suffice, as it is: no rule is to blame."""
+        import duckdb  # noqa: PLC0415 - heavy
+
         connection = self._opened()
         tables: list[str] = []
         try:
@@ -175,6 +179,15 @@ class ContractJudge:
                     _load_keys(connection, position, rule, frame, keys((rule.asset, rule.to)))
             connection.register(STAGED, frame.fed())
             return connection.execute(statement, list(compiled.values)).fetchall()
+        except duckdb.OutOfMemoryException as error:
+            raise DataError(
+                f"{frame.rows.asset}: memory does not suffice to check its contract: {_first_line(error)}",
+                hint="give its steps more: @asset(memory=…), or fewer at once",
+            ) from error
+        except duckdb.Error:
+            if frame.unread is not None:
+                raise frame.unread from None
+            raise
         finally:
             connection.unregister(STAGED)
             for table in tables:
@@ -208,6 +221,7 @@ class ContractJudge:
                 config={
                     "python_enable_replacements": False,
                     "autoinstall_known_extensions": False,
+                    **duckdb_memory(),
                     # Made when rows don't fit into memory, and removed with the connection.
                     "temp_directory": f"{tempfile.gettempdir()}{os.sep}partita-contract-{os.getpid()}",
                 }
@@ -227,6 +241,7 @@ class _Frame:
         self.schema = schema
         self.rules = rules
         self.rows_fed = 0
+        self.unread: PartitaError | None = None
         named = {column for rule in rules for column in rule.columns}
         if any(isinstance(rule, RowRule) for rule in rules):
             named |= {field.name for field in schema if not pa.types.is_decimal256(field.type)}
@@ -246,10 +261,18 @@ class _Frame:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         row = 0
         for slot, stream in enumerate(self.rows.open()):
-            for batch in stream:
+            for batch in self._read(stream):
                 yield self._as_fed(batch, slot, row)
                 row += batch.num_rows
         self.rows_fed = row
+
+    def _read(self, stream: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from stream
+        except PartitaError as error:
+            # What comes back from DuckDB has its text and no more.
+            self.unread = error
+            raise
 
     def _as_fed(self, batch: pa.RecordBatch, slot: int, row: int) -> pa.RecordBatch:
         import numpy as np  # noqa: PLC0415 - heavy

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 from assets_core.authoring.binding import LoadAs
 from assets_core.model.errors import DefinitionError
 from assets_core.model.io_manager import ScansInPlace
+from assets_core.process_memory import duckdb_memory
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +36,7 @@ def _lazy(found: ds.Dataset, load_as: LoadAs) -> object:
         return pl.scan_pyarrow_dataset(found)
     import duckdb  # noqa: PLC0415 - heavy, and only for those who ask for relations
 
-    return duckdb.connect().from_arrow(found)
+    return duckdb.connect(config=duckdb_memory()).from_arrow(found)
 
 
 def convert_input(stream: pa.RecordBatchReader, load_as: LoadAs) -> object:
@@ -59,7 +60,7 @@ def convert_input(stream: pa.RecordBatchReader, load_as: LoadAs) -> object:
             import duckdb  # noqa: PLC0415 - heavy, and only for those who ask for relations
 
             # The relation keeps its connection alive; a table can be scanned any number of times, a stream only once.
-            return duckdb.connect().from_arrow(stream.read_all())
+            return duckdb.connect(config=duckdb_memory()).from_arrow(stream.read_all())
         case _:
             assert_never(load_as)
 

@@ -20,6 +20,7 @@ from assets_core.execution.executors import Failed, failed
 from assets_core.execution.step_order import StepOrder
 from assets_core.execution.worker import Worker
 from assets_core.model.errors import InternalError, IOManagerError, PartitaError
+from assets_core.process_memory import limit_memory
 from assets_core.telemetry.run_log import ASSET_LOGGER
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def carry_out(order: StepOrder, project: Resolved, result_pipe: int) -> NoReturn
         owned_by_parent()
         signal.signal(signal.SIGTERM, _interrupt)
         _catch_output()
-        _limit_memory(order.memory)
+        if order.memory is not None:
+            limit_memory(order.memory)
         answer = _pickled(order, _answer(order, project))
         with open(result_pipe, "wb") as pipe:
             pipe.write(answer)
@@ -115,15 +117,6 @@ def _catch_output() -> None:
 
 def _text_stream(descriptor: int) -> TextIO:
     return open(descriptor, "w", buffering=1, errors="backslashreplace", closefd=False)
-
-
-def _limit_memory(limit: int | None) -> None:
-    if limit is None:
-        return
-    import resource  # noqa: PLC0415 - only where a limit is asked for
-
-    # Data, not address space: libraries reserve far more addresses than they use.
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _flush(stream: TextIO) -> None:

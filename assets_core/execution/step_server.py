@@ -388,6 +388,8 @@ def _cause(child: _Child, status: int, peak: int) -> str:
 def main() -> None:
     """`python -m assets_core.execution.step_server DESCRIPTOR LOADER ARGUMENT`."""
     descriptor, loader, argument = sys.argv[1:]
+    # Arrow's allocator would take a gigabyte at once for later, which counts against a step's memory limit.
+    os.environ.setdefault("MIMALLOC_ARENA_EAGER_COMMIT", "0")
     with socket.socket(fileno=int(descriptor)) as channel:
         StepServer(channel, loader, argument).serve()
 

@@ -30,21 +30,23 @@ from assets_core import (
     asset_check,
     sql_check,
 )
+from assets_core.execution.contract_pass import ContractJudge, JudgedRows
 from assets_core.execution.facts import versions_of
 from assets_core.execution.recheck import recheck
 from assets_core.execution.recovery import recover
 from assets_core.execution.rejects import rejected_request
 from assets_core.execution.slices import slices_of
-from assets_core.model.io_manager import PublishFailed, ReadRequest, StageRequest
+from assets_core.model.errors import IOManagerError
+from assets_core.model.io_manager import PartitionSlice, PublishFailed, ReadRequest, StageRequest
 from assets_core.model.records import RunKind, RunRecord, RunStatus, StepClaim, StepStatus
 from assets_core.planning.planner import Mode
 from assets_core.state.locks import FileLocks
 from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
 from partitions import LastN
-from tests.integration.bench import WEEK, Bench, day_of
+from tests.integration.bench import NOW, WEEK, Bench, day_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from assets_core import Asset
@@ -412,6 +414,22 @@ def test_a_rule_that_only_a_cast_could_check_is_refused(rule: object, told: str)
 
     (failure,) = bench(MemoryIOManager(), customers, orders).run().failures
     assert told in failure.message
+
+
+def test_no_rule_is_to_blame_for_rows_that_can_not_be_read() -> None:
+    no_memory = IOManagerError("the staged rows can't be read: no memory")
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"id": [1]})
+        raise no_memory
+
+    def streams() -> Iterator[pa.RecordBatchReader]:
+        yield pa.RecordBatchReader.from_batches(pa.schema({"id": pa.int64()}), batches())
+
+    rows = JudgedRows("orders", (PartitionSlice(0, ""),), streams)
+    with pytest.raises(IOManagerError) as caught:
+        ContractJudge().judge(Contract([NotNull("id")]), rows, lambda _keys: (), NOW)
+    assert caught.value is no_memory
 
 
 def test_dates_and_times_compare_with_each_other_and_numbers_of_all_types_do() -> None:

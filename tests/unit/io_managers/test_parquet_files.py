@@ -17,7 +17,7 @@ import pytest
 from assets_core.model.errors import DefinitionError, IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed, ReadRequest
 from assets_core.model.specs import Append, Merge
-from io_managers import ParquetIOManager, parquet_local
+from io_managers import ParquetIOManager, parquet_layout, parquet_local
 from io_managers.parquet_layout import read_footer
 from tests.conformance.io_manager_suite import (
     UNPARTITIONED,
@@ -282,6 +282,26 @@ def test_a_file_that_vanishes_while_it_is_read_is_named(steps: Steps, lake: Path
     (lake / "orders/day=2025-02-01/data.parquet").unlink()
     with pytest.raises(IOManagerError, match=r"day=2025-02-01/data\.parquet can't be read"):
         stream.read_next_batch()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [pa.ArrowMemoryError("malloc failed"), pa.ArrowException("no thread"), OSError(5, "I/O")],
+)
+def test_a_file_that_could_not_be_read_for_another_cause_is_not_taken_for_damaged(
+    steps: Steps, lake: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+
+    def failing(_source: object) -> pq.FileMetaData:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet_layout, "checked_metadata", failing)
+        failed = steps.fail(target(), [FIRST], table(id=[2]))
+    assert "data.parquet can't be read" in str(failed)
+    assert not list(lake.rglob("*.damaged"))
+    assert steps.rows(target(), [FIRST]) == [{"id": 1}]
 
 
 def test_a_damaged_footer_is_named_by_whatever_reads_it(steps: Steps, lake: Path) -> None:
