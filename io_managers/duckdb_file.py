@@ -391,7 +391,11 @@ class DatabaseFile:
                 f"{self.path} is open in this very process, by another DuckDB connection",
                 hint="close that connection; inputs come as parameters, and need none",
             )
-        return IOManagerError(f"{self.path} can't be opened: {text}")
+        path = shlex.quote(self.path)
+        return IOManagerError(
+            f"{self.path} can't be opened: {text}",
+            hint=f"if it is damaged, move it away: mv {path} {path}.damaged; then partita materialize makes what it held again",
+        )
 
 
 def _read_note(lock: int) -> Note | None:

@@ -69,7 +69,7 @@ def incoming_of(members: Sequence[Member]) -> pa.Table:
     """The visible rows of all members in order, with `_partition` where the asset has that column."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
-    tables = [member.rows.visible() for member in members]
+    tables = _in_one_spelling([member.rows.visible() for member in members])
     table = tables[0]
     if len(tables) > 1:
         table = pa.concat_tables(tables, promote_options="default")
@@ -83,3 +83,13 @@ def incoming_of(members: Sequence[Member]) -> pa.Table:
         column = pa.DictionaryArray.from_arrays(pa.array(owners), keys)
         table = table.append_column(PARTITION_COLUMN, column)
     return table
+
+
+def _in_one_spelling(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """The same with names that differ by case under their first spelling: they are one column."""
+    known: dict[str, str] = {}
+    found = []
+    for table in tables:
+        names = [known.setdefault(name.casefold(), name) for name in table.column_names]
+        found.append(table if names == table.column_names else table.rename_columns(names))
+    return found

@@ -101,9 +101,10 @@ def _found(
 ) -> tuple[tuple[WriteReceipt, ...] | None, PublishFailed]:
     """What the destination has of rows whose publishing failed, None if it can't tell; and the failure, with why it can't.
 
-    A destination that is out of reach fails the steps that store there, and no others.
+    Also of a step that was fenced off: where partitions are put in place one by one, a newer attempt may have come in between. A
+    destination that is out of reach fails the steps that store there, and no others.
     """
-    if failed.fenced or staged is None:
+    if staged is None:
         return (), failed
     try:
         return manager.published(staged.request), failed

@@ -1353,6 +1353,20 @@ class SchemaChangeLaws(IOManagerSuite):
             {"v": None, "w": "x"},
         ]
 
+    @pytest.mark.parametrize("first", [True, False])
+    def test_steps_of_one_group_may_spell_a_column_in_other_case(
+        self, steps: Steps, *, first: bool
+    ) -> None:
+        parts = days("2025-01-31", 2)
+        if not first:
+            steps.write(target(), parts[:1], table(id=[0]))
+        staged = [
+            steps.stage(target(), parts[:1], table(id=[1], more=["a"])),
+            steps.stage(target(), parts[1:], table(MORE=["b"], ID=[2])),
+        ]
+        assert all(isinstance(answer, Published) for answer in steps.manager.publish(staged))
+        assert steps.rows(target(), parts) == [{"id": 1, "more": "a"}, {"id": 2, "more": "b"}]
+
 
 def _value(kind: pa.DataType) -> object:
     """A value that only just fits the type, so that a loss shows."""

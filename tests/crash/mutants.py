@@ -42,6 +42,39 @@ def _in_parquet_ignore_the_fence() -> None:
     parquet_writes._refusal = lambda *_: None
 
 
+def _in_delta_ignore_the_fence() -> None:
+    from io_managers import delta_log
+
+    delta_log.TableVersion.fence = lambda *_: None  # type: ignore[method-assign,assignment]
+
+
+def _in_delta_commit_on_top_of_what_was_not_read() -> None:
+    from io_managers import delta_log
+
+    class WithRetries(delta_log.Delta):
+        def __init__(self) -> None:
+            super().__init__()
+            properties = self.CommitProperties
+            self.CommitProperties = lambda **told: properties(**{**told, "max_commit_retries": 15})  # type: ignore[assignment,misc]
+
+    delta_log.Delta = WithRetries  # type: ignore[misc]
+
+
+def _in_parquet_read_the_fence_only_once() -> None:
+    from io_managers import parquet_writes
+
+    original = parquet_writes.ParquetWriter._replaced
+
+    def unfenced(self: Any, staged: Any, position: int, path: str, grown: set[str]) -> Any:
+        check, parquet_writes._check_fence = parquet_writes._check_fence, lambda *_: None
+        try:
+            return original(self, staged, position, path, grown)
+        finally:
+            parquet_writes._check_fence = check
+
+    parquet_writes.ParquetWriter._replaced = unfenced  # type: ignore[method-assign]
+
+
 def _commit_rows_before_their_token() -> None:
     from io_managers import duckdb_writes
 
@@ -293,6 +326,7 @@ def _call_everything_staged_garbage() -> None:
 FAILPOINTS = "tests/crash/test_failpoints.py::test_a_kill_at_a_failpoint_loses_and_doubles_nothing"
 DESTINATIONS = "tests/conformance/test_io_managers.py"
 SIMULATOR = "tests/property/test_never_false_fresh.py"
+TWO_WRITERS = "tests/property/test_two_writers_laws.py"
 
 MUTANTS = {
     "in DuckDB, ignore the fence": Mutant(
@@ -300,6 +334,15 @@ MUTANTS = {
     ),
     "in Parquet, ignore the fence": Mutant(
         _in_parquet_ignore_the_fence, (DESTINATIONS, "-k", "Parquet and (token or attempt)")
+    ),
+    "in Parquet, read the fence only once": Mutant(
+        _in_parquet_read_the_fence_only_once, (TWO_WRITERS, "-k", "middle and replace")
+    ),
+    "in Delta, ignore the fence": Mutant(
+        _in_delta_ignore_the_fence, (TWO_WRITERS, "-k", "turns and replace")
+    ),
+    "in Delta, commit on top of what was not read": Mutant(
+        _in_delta_commit_on_top_of_what_was_not_read, (TWO_WRITERS, "-k", "middle and merge")
     ),
     "commit rows before their token": Mutant(
         _commit_rows_before_their_token,

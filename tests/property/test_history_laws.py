@@ -1,13 +1,14 @@
-"""Histories that SCD2 keeps equal a plain Python model, on all three destinations.
+"""Histories that SCD2 keeps equal a plain Python model, on every destination.
 
-A play is a list of steps on days: first runs, re-runs, out of order, late, empty. After every step the history up to every day that was
-written is what the model says: a walk over all events of a key in the order of time, made anew each time.
+A play is a list of steps on days: first runs, re-runs, out of order, late, empty, with a column more or less than others and with types
+that widen. After all steps the history up to every day that was written is what the model says: a walk over all events of a key in the
+order of time, made anew each time.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets_core.model.specs import SCD2
-from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
+from assets_core.model.table_schemas import SchemaPolicy
 from tests.conformance.io_manager_suite import Steps, days, target
-from tests.property.test_write_laws import MEMORY_FOLDER
+from tests.property.write_model import MEMORY_FOLDER, SMALL, managers, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,13 @@ Row = dict[str, Any]
 
 FIRST = date(2025, 10, 24)
 DAYS = days(FIRST.isoformat(), 4)
-SCHEMA = pa.schema({"id": pa.int64(), "v": pa.int64(), "note": pa.string(), "since": pa.date32()})
+COLUMNS = {
+    "id": pa.int64(),
+    "v": pa.int64(),
+    "note": pa.string(),
+    "since": pa.date32(),
+    "more": pa.int64(),
+}
 WRITES = {
     "changes": SCD2(keys=["id"]),
     "changes of one column": SCD2(keys=["id"], track=["v"]),
@@ -76,13 +83,13 @@ class Model:
 
     def _versions(self, events: Sequence[tuple[date | datetime, Row | None]]) -> list[Row]:
         tracked = self.write.track or [
-            name for name in SCHEMA.names if name not in {"id", self.write.effective}
+            name for name in COLUMNS if name not in {"id", self.write.effective}
         ]
         versions: list[Row] = []
         for at, row in events:
             if versions and versions[-1]["is_current"]:
-                if row is not None and all(row[c] == versions[-1][c] for c in tracked):
-                    versions[-1].update(row)
+                if row is not None and all(row.get(c) == versions[-1].get(c) for c in tracked):
+                    versions[-1].update(dict.fromkeys(COLUMNS), **row)
                     continue
                 versions[-1].update(valid_to=at, is_current=False)
             if row is not None:
@@ -90,52 +97,60 @@ class Model:
         return versions
 
 
-Play = list[tuple[int, list[Row]]]
+@dataclass(frozen=True)
+class Told:
+    """What a day returns."""
+
+    day: int
+    rows: list[Row] = field(repr=False)
+    table: pa.Table = field(repr=False)
 
 
-def plays(write: SCD2) -> st.SearchStrategy[Play]:
-    row = st.fixed_dictionaries(
-        {
+@st.composite
+def plays(draw: st.DrawFn, write: SCD2, policy: SchemaPolicy) -> list[Told]:
+    """Steps on days, each with columns of its own as far as the policy takes them."""
+    unique = (lambda r: (r["id"], r["since"])) if write.effective else (lambda r: r["id"])
+    play = []
+    for _ in range(draw(st.integers(0, 7))):
+        kinds = dict(COLUMNS)
+        if policy is SchemaPolicy.WIDEN:
+            kinds |= {name: draw(st.sampled_from(SMALL)) for name in ("v", "more")}
+        if draw(st.booleans()):
+            del kinds["more"]
+        values: dict[str, st.SearchStrategy[Any]] = {
             "id": st.integers(0, 2),
             "v": st.none() | st.integers(0, 2),
             "note": st.sampled_from(["a", "b"]),
             "since": st.dates(FIRST - timedelta(days=1), FIRST + timedelta(days=4)),
+            "more": st.none() | st.integers(0, 1),
         }
-    )
-    unique = (lambda r: (r["id"], r["since"])) if write.effective else (lambda r: r["id"])
-    return st.lists(
-        st.tuples(st.integers(0, 3), st.lists(row, max_size=5, unique_by=unique)), max_size=7
-    )
+        row = st.fixed_dictionaries({name: values[name] for name in kinds})
+        rows = draw(st.lists(row, max_size=5, unique_by=unique))
+        table = pa.Table.from_pylist(rows, pa.schema(kinds))
+        play.append(Told(draw(st.integers(0, 3)), rows, table))
+    return play
 
 
-def _by_value(rows: Sequence[Row]) -> list[str]:
-    return sorted(str(sorted((name, str(value)) for name, value in row.items())) for row in rows)
-
-
+@pytest.mark.parametrize("policy", [SchemaPolicy.ADD_NULLABLE, SchemaPolicy.WIDEN])
 @pytest.mark.parametrize("name", WRITES)
-def test_histories_equal_the_model_on_every_destination(name: str) -> None:
+def test_histories_equal_the_model_on_every_destination(name: str, policy: SchemaPolicy) -> None:
     write = WRITES[name]
-    where = target(write)
+    where = replace(target(write), schema_policy=policy)
 
-    @settings(max_examples=max(settings().max_examples // 20, 1))
-    @given(plays(write))
-    def play(steps_taken: Play) -> None:
+    @settings(max_examples=max(settings().max_examples // 30, 1))
+    @given(plays(write, policy))
+    def play(told: list[Told]) -> None:
         with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as folder:
             model = Model(write)
-            managers = [
-                Steps(DuckDBIOManager(Path(folder, "x.duckdb"))),
-                Steps(ParquetIOManager(Path(folder, "lake"))),
-                Steps(MemoryIOManager()),
-            ]
-            for day, rows in steps_taken:
-                model.written[DAYS[day].key] = rows
-                for steps in managers:
-                    steps.write(where, DAYS[day : day + 1], pa.Table.from_pylist(rows, SCHEMA))
-            for one in DAYS:
-                for steps in managers if one.key in model.written else ():
-                    found = steps.rows(where, [one])
-                    assert _by_value(found) == _by_value(model.history(one)), type(
-                        steps.manager
-                    ).__name__
+            places = [Steps(one) for one in managers(Path(folder))]
+            for one in told:
+                model.written[DAYS[one.day].key] = one.rows
+                for steps in places:
+                    steps.write(where, DAYS[one.day : one.day + 1], one.table)
+            for part in DAYS:
+                for steps in places if part.key in model.written else ():
+                    found = sorted(map(text_of, steps.rows(where, [part])))
+                    wanted = sorted(map(text_of, model.history(part)))
+                    assert found == wanted, type(steps.manager).__name__
 
     play()

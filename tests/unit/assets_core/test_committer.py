@@ -103,6 +103,28 @@ def test_a_destination_that_can_t_even_be_asked_fails_its_own_step_as_unknown() 
     assert absent.message == "the store can't be written: 503"
 
 
+class Overtaken(MemoryIOManager):
+    """Puts partitions in place one by one, and meets a newer attempt at the last of them."""
+
+    def publish(self, staged):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201 - as the class has it
+        return [PublishFailed("a newer attempt was there", fenced=True) for _ in staged]
+
+    def published(self, request: StageRequest) -> tuple[WriteReceipt, ...]:
+        return tuple(WriteReceipt(one.id, 1, 1, "v", "s") for one in request.slices[:-1])
+
+
+def test_a_step_that_was_overtaken_midway_leaves_what_readers_may_have_seen() -> None:
+    manager = Overtaken()
+    parts = tuple(PartitionSlice(number, str(number)) for number in (1, 2))
+    by_id = Target("orders", Replace(), partitioned=True, partition_by="id")
+    told = StageRequest(by_id, parts, 1, "token")
+    staged = manager.stage(told, pa.table({"id": ["1", "2"]}).to_reader())
+    attempt = Attempt("orders", (0, 1), 7, 1, "token", 1)
+    (midway,) = publish_group(manager, [Done(attempt, Produced(staged, ()), 0.1, {})])
+    assert isinstance(midway, AttemptFailed)
+    assert midway.unknown
+
+
 def test_rejected_rows_that_can_t_be_asked_about_keep_the_others_back() -> None:
     manager = Unreachable("orders__rejected")
     group = [done(manager, request(key, 1), int(key)) for key in "12"]

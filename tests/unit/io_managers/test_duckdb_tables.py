@@ -441,6 +441,21 @@ def test_a_file_that_is_no_database_stays_as_it_is(steps: Steps, path: Path) -> 
     assert path.read_text() == "my notes\n" * 1000
 
 
+def test_a_damaged_header_is_told_with_what_to_do_about_it(steps: Steps, path: Path) -> None:
+    steps.write(target(), [FIRST], table(id=[1]))
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IOManagerError, match="can't be opened: Corrupt database file") as found:
+        steps.rows(target(), [FIRST])
+    assert found.value.hint == (
+        f"if it is damaged, move it away: mv {path} {path}.damaged; then partita materialize makes what it held again"
+    )
+    path.rename(f"{path}.damaged")
+    steps.write(target(), [FIRST], table(id=[1]))
+    assert steps.rows(target(), [FIRST]) == [{"id": 1}]
+
+
 def test_an_empty_file_becomes_the_database(steps: Steps, path: Path) -> None:
     path.touch()
     steps.write(target(), [FIRST], table(id=[1]))
