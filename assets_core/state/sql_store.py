@@ -227,7 +227,7 @@ class SqlStore(ABC):
             sql_runs.insert_run(cursor, run)
 
     def finish_run(self, run_id: str, status: RunStatus, now: datetime) -> None:
-        """Set a run's final status. Raises StoreError if it has ended, or has a step that is still RUNNING."""
+        """Set a run's final status. Raises StoreError if it has ended, StepsRunningError if a step of it is still RUNNING."""
         with self._database.write() as cursor:
             sql_runs.end_run(cursor, run_id, status, instant_to_int(now))
         self._fold_if_due(now)

@@ -201,6 +201,12 @@ def _blame_the_state_for_a_run_that_was_taken_over() -> None:
     Runner._is_settled = lambda _self, _run_id: False  # type: ignore[method-assign]
 
 
+def _publish_without_asking_whose_run_it_is() -> None:
+    from assets_core.execution.flight import Flight
+
+    Flight._require_claims = lambda *_: None  # type: ignore[method-assign]
+
+
 def _leave_what_a_killed_step_staged() -> None:
     from assets_core.execution.flight import Flight
 
@@ -346,6 +352,10 @@ MUTANTS = {
     "blame the state for a run that was taken over": Mutant(
         _blame_the_state_for_a_run_that_was_taken_over,
         ("tests/crash/test_zombies.py", "-k", "whose_work and state.committed"),
+    ),
+    "publish without asking whose run it is": Mutant(
+        _publish_without_asking_whose_run_it_is,
+        ("tests/crash/test_zombies.py", "-k", "not_made_again and run.staged"),
     ),
     "leave what a killed step staged": Mutant(
         _leave_what_a_killed_step_staged,
