@@ -90,6 +90,11 @@ class SqlStore(ABC):
     def run_locks(self) -> RunLocks:
         """The locks of runs on this state; they open nothing before they are used."""
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it is known, without opening anything, that nothing can be written."""
+        return False
+
     def __enter__(self) -> Self:
         return self
 
