@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING
 
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
+from assets_core.state.foreign_locks import who_holds
 from io_managers.workbench import quoted_text
 
 if TYPE_CHECKING:
@@ -175,11 +176,14 @@ class DatabaseFile:
 
     @contextmanager
     def checking(
-        self, asset: str, basis: str
+        self, asset: str, basis: str, patience: timedelta | None
     ) -> Iterator[tuple[DuckDBPyConnection, Callable[[], None]]]:
-        """As `reading`; the second value notes that `asset` is as a state of this basis believes, and is called if it is."""
+        """As `reading`; the second value notes that `asset` is as a state of this basis believes, and is called if it is.
+
+        With `patience` nobody is waited for longer: neither strangers nor processes of ours.
+        """
         self._require()
-        with self._locked(exclusive=False) as lock:
+        with self._locked(exclusive=False, patience=patience) as lock:
             self._require()
             self._repair_for_reading(lock)
             before = self.identity()
@@ -191,7 +195,7 @@ class DatabaseFile:
                 if lock >= 0 and before == self.identity():
                     self._write_note(lock, {**known, asset: basis})
 
-            with self._attached(read_only=True) as connection:
+            with self._attached(read_only=True, limit=patience) as connection:
                 yield connection, confirm
 
     def _require(self) -> None:
@@ -202,16 +206,16 @@ class DatabaseFile:
             )
 
     @contextmanager
-    def _locked(self, *, exclusive: bool) -> Iterator[int]:
+    def _locked(self, *, exclusive: bool, patience: timedelta | None = None) -> Iterator[int]:
         """Hold the side file's lock; the value is its descriptor, -1 if a reader can't have one."""
-        lock = self._open_lock(exclusive=exclusive)
+        lock = self._open_lock(exclusive=exclusive, patience=patience)
         try:
             yield lock
         finally:
             if lock >= 0:
                 os.close(lock)
 
-    def _open_lock(self, *, exclusive: bool) -> int:
+    def _open_lock(self, *, exclusive: bool, patience: timedelta | None) -> int:
         while True:
             try:
                 lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -225,7 +229,7 @@ class DatabaseFile:
                 except OSError:
                     return -1
             try:
-                self._flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+                self._flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, patience)
                 if os.fstat(lock).st_ino == os.stat(self.lock_path).st_ino:  # noqa: PTH116 - descriptors and paths compared alike
                     return lock
             except FileNotFoundError:
@@ -236,12 +240,28 @@ class DatabaseFile:
             # Somebody deleted the side file while we waited: a lock on a file without a name keeps nobody out.
             os.close(lock)
 
-    def _flock(self, lock: int, kind: int) -> None:
+    def _flock(self, lock: int, kind: int, patience: timedelta | None = None) -> None:
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             _log.info("waiting for another process of Partita to close %s", self.path)
-            fcntl.flock(lock, kind)
+            if patience is None:
+                fcntl.flock(lock, kind)
+            else:
+                self._flock_within(lock, kind, patience)
+
+    def _flock_within(self, lock: int, kind: int, patience: timedelta) -> None:
+        until = self._clock() + patience.total_seconds()
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
+                return
+            if self._clock() >= until:
+                who = who_holds(self.lock_path) or "another process of Partita"
+                raise IOManagerError(
+                    f"{self.path} is being written by {who}, which did not finish within {patience.total_seconds():g} s"
+                )
+            self._sleep(_FIRST_PAUSE)
 
     @contextmanager
     def _open_to_write(self, lock: int) -> Iterator[DuckDBPyConnection]:
@@ -286,17 +306,28 @@ class DatabaseFile:
             self._flock(lock, fcntl.LOCK_SH)
 
     @contextmanager
-    def _attached(self, *, read_only: bool) -> Iterator[DuckDBPyConnection]:
+    def _attached(
+        self, *, read_only: bool, limit: timedelta | None = None
+    ) -> Iterator[DuckDBPyConnection]:
         connection = self._bench.connection()
-        self._attach(connection, self.path, read_only=read_only)
+        self._attach(connection, self.path, read_only=read_only, limit=limit)
         try:
             yield connection
         finally:
             self._detach(connection)
 
-    def _attach(self, connection: DuckDBPyConnection, path: str, *, read_only: bool) -> None:
+    def _attach(
+        self,
+        connection: DuckDBPyConnection,
+        path: str,
+        *,
+        read_only: bool,
+        limit: timedelta | None = None,
+    ) -> None:
         import duckdb  # noqa: PLC0415 - heavy
 
+        patience = self._wait_limit if limit is None else min(limit, self._wait_limit)
+        seconds = patience.total_seconds()
         mode = ", READ_ONLY" if read_only else ""
         sql = f"attach {quoted_text(path)} as {self._name} (type duckdb{mode})"
         began: float | None = None
@@ -310,10 +341,13 @@ class DatabaseFile:
                 now = self._clock()
                 if began is None:
                     began = now
-                    _log.warning("waiting for %s, which is open in %s", self.path, _holder(error))
-                if now - began >= self._wait_limit.total_seconds():
+                    if limit is None:
+                        _log.warning(
+                            "waiting for %s, which is open in %s", self.path, _holder(error)
+                        )
+                if now - began >= seconds:
                     raise IOManagerError(
-                        f"{self.path} is open in {_holder(error)}, and was not closed within {self._wait_limit.total_seconds():g} s",
+                        f"{self.path} is open in {_holder(error)}, and was not closed within {seconds:g} s",
                         hint="close it there and run again",
                     ) from error
                 self._sleep(pause)

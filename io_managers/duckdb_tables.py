@@ -285,7 +285,7 @@ class DuckDBIOManager:
         remove(leftover)
 
     def _compared(self, target: Target, recorded: Recorded) -> frozenset[int]:
-        checking = self._file.checking(target.asset, recorded.basis)
+        checking = self._file.checking(target.asset, recorded.basis, recorded.patience)
         with reading_from(self.location(target)), checking as (connection, confirm):
             catalog = self._catalog(connection)
             here = set(_visible(connection, catalog, target.asset))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PATIENCE = 120.0
-"""Seconds after which something is taken never to happen; far above what anything takes."""
+PATIENCE = 10.0 if "MUTANT" in os.environ else 120.0
+"""Seconds after which something is taken never to happen; far above what anything takes. A planted bug is there to make it never happen."""
 
 
 def wait_until(holds: Callable[[], object], failing: Callable[[], object] | str) -> None:

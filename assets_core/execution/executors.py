@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from assets_core.execution.audit import CheckFailedError
 from assets_core.model.errors import IOManagerError, PartitaError, UserCodeError
@@ -45,6 +45,9 @@ class StepEnd:
     step_id: int
     result: Produced | Skipped | Failed
     seconds: float
+
+
+_INTERRUPTED: Final = Failed("it was interrupted", "interrupted", died=True)
 
 
 class Executor(Protocol):
@@ -99,10 +102,12 @@ class InProcessExecutor:
         self._clock = clock
         self._ended: list[StepEnd] = []
         self._interrupted = False
+        self._broken_into = False
 
     def start(self, order: StepOrder, name: str, log: RunLog | None) -> None:
         """Run it, and keep its end for `ended`. What isn't an error of the user or of a destination is raised."""
         began = self._clock()
+        self._broken_into = False
         result: Produced | Skipped | Failed
         try:
             with (
@@ -113,11 +118,14 @@ class InProcessExecutor:
         except (Exception, KeyboardInterrupt) as error:
             if self._interrupted:
                 # Libraries turn the interruption into errors of their own ("Query interrupted").
-                result = Failed("it was interrupted", "interrupted", died=True)
+                result = _INTERRUPTED
             elif isinstance(error, PartitaError):
                 result = failed(error)
             else:
                 raise
+        if self._broken_into:
+            # A bare `except:` may have swallowed it: what the function returned then may be half of what it should.
+            result = _INTERRUPTED
         # A clock that was set back must not make a duration negative.
         seconds = max(0.0, (self._clock() - began).total_seconds())
         self._ended.append(StepEnd(order.step_id, result, seconds))
@@ -135,6 +143,7 @@ class InProcessExecutor:
         """Raise KeyboardInterrupt into the user's function, if one is running."""
         self._interrupted = True
         if self._worker.calling:
+            self._broken_into = True
             raise KeyboardInterrupt
 
     def close(self) -> None:

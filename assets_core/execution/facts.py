@@ -11,13 +11,14 @@ import numpy as np
 
 from assets_core.authoring.edges import deps_parts
 from assets_core.execution.slices import ids_of, slices_of
+from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import Recorded
 from assets_core.model.records import AssetVersions, VersionParts
 from assets_core.planning.staleness import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from assets_core.authoring.definitions import Resolved
     from assets_core.authoring.outline import Outline
@@ -34,11 +35,15 @@ def gather_facts(
     *,
     verify: bool = True,
     run_lives: Callable[[str], bool] = lambda _: True,
+    patience: timedelta | None = None,
+    unreachable: Callable[[str, IOManagerError], None] | None = None,
 ) -> Facts:
     """Everything that `plan_run` and `judge` need, as of `now`; reads only.
 
     With `verify` every destination is asked, cheaply, whether it still has what the state believes it has, when its asset is looked
-    at. `run_lives` tells whether the process of an unfinished run is there; steps of a dead one are not in flight.
+    at; `patience` as in `Recorded`. One that can't answer raises IOManagerError, or, where `unreachable` is given, is believed to have
+    everything: `unreachable` is told each asset, and the place is not asked again. `run_lives` tells whether the process of an unfinished run
+    is there; steps of a dead one are not in flight.
     """
     key_ids = store.key_ids()
     specs = outline.graph.specs
@@ -52,9 +57,23 @@ def gather_facts(
     living = {run: steps for run, steps in state.in_flight.items() if run_lives(run)}
     state = replace(state, in_flight=living)
 
+    silent: dict[int, IOManagerError] = {}
+
     def lost_of(key: str) -> frozenset[int]:
-        spec = outline.graph.spec(key)
-        return _lost(outline, store, spec, indexes[key], state)
+        spec, manager = outline.graph.spec(key), outline.manager(key)
+        recorded = _recorded(store, spec, indexes[key], state, patience)
+        if recorded is None:
+            return frozenset()
+        if id(manager) not in silent:
+            try:
+                return manager.lost(outline.target(key), recorded)
+            except IOManagerError as error:
+                if unreachable is None:
+                    raise
+                silent[id(manager)] = error
+        assert unreachable is not None
+        unreachable(key, silent[id(manager)])
+        return frozenset()
 
     def data_versions(key: str, partition_ids: Iterable[int]) -> Mapping[int, DataVersions]:
         return store.data_versions(key, outline.graph.spec(key).partitions.space, partition_ids)
@@ -117,17 +136,18 @@ def version_parts(resolved: Resolved, specs: Iterable[AssetSpec]) -> Mapping[str
     return OnDemand(same, parts_of)
 
 
-def _lost(
-    outline: Outline,
+def _recorded(
     store: StateStore,
     spec: AssetSpec,
     index: PartitionIndex,
     state: StateSnapshot,
-) -> frozenset[int]:
+    patience: timedelta | None,
+) -> Recorded | None:
+    """What the state believes visible of an asset; None if that is nothing."""
     columns = state.partitions[spec.key]
     count = int(np.count_nonzero(columns.has_data))
     if not count:
-        return frozenset()
+        return None
 
     # Only what this instant's index still has: a partition that left the definition is nobody's loss.
     @cache
@@ -135,15 +155,15 @@ def _lost(
         slots = index.slots_of_ids(columns.ids[columns.has_data > 0])
         return [int(slot) for slot in slots[slots >= 0]]
 
-    recorded = Recorded(
+    return Recorded(
         count=count,
         ids=lambda: ids_of(index, believed()),
         slices=lambda: slices_of(index, believed()),
         tokens=lambda: store.tokens(spec.key, spec.partitions.space),
         # The newest success says that nothing was added or replaced since; the definition, which of them are asked about.
         basis=f"{state.state_id} {int(columns.seq.max())} {count} {spec.partitions!r}",
+        patience=patience,
     )
-    return outline.manager(spec.key).lost(outline.target(spec.key), recorded)
 
 
 def intern_partition_keys(outline: Outline, store: StateStore) -> None:

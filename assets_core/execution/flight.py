@@ -384,13 +384,14 @@ class Flight:
         return waited >= GROUP_SECONDS or rows > GROUP_ROWS
 
     def _publish(self) -> None:
-        """Make what is staged visible, one group per destination, and record it."""
-        done, self._done = {one.attempt.step_id: one for one in self._done}, []
+        """Make what is staged visible, one group per destination, and record it. Raises RunTakenOverError."""
+        done = {one.attempt.step_id: one for one in self._done}
         by_manager: dict[int, list[Done]] = {}
         for one in done.values():
             by_manager.setdefault(id(self._managers[one.attempt.asset]), []).append(one)
         outcomes: list[StepOutcome] = []
         for group in by_manager.values():
+            self._require_claims(group)
             began = self._effects.clock()
             answers = publish_group(self._managers[group[0].attempt.asset], group)
             # Publishing is one act for the whole group, so each step bears its share.
@@ -400,8 +401,18 @@ class Flight:
                     outcomes.append(replace(answer, final=self._is_last(one.attempt)))
                 else:
                     outcomes.append(replace(answer, seconds=one.seconds + share))
+        self._done = []
         failpoint("run.published")
         self._record(outcomes, {id_: one.attempt for id_, one in done.items()}, done)
+
+    def _require_claims(self, group: Sequence[Done]) -> None:
+        """Raise RunTakenOverError if another process settled one of these steps: nothing of it may become visible any more.
+
+        Whoever settles a run settles all of its steps that are running then, so the one that was claimed first tells for all.
+        """
+        first = min((one.attempt for one in group), key=lambda attempt: attempt.epoch)
+        if self._store.step_of_token(first.token) is not StepStatus.RUNNING:
+            raise taken_over(self._request.run_id)
 
     def _record(
         self,

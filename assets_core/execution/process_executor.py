@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from assets_core.execution.step_order import StepOrder
     from assets_core.telemetry.run_log import RunLog
 
+_SERVER: Final = "assets_core.execution.step_server"
+"""What a server process runs."""
+
 _CHUNK: Final = 2**20
 _PATIENCE_SECONDS: Final = 10.0
 """How long the server has to end its steps and itself when it is closed."""
@@ -243,7 +246,7 @@ class _Server:
                     sys.executable,
                     "-P",
                     "-m",
-                    "assets_core.execution.step_server",
+                    _SERVER,
                     str(theirs.fileno()),
                     loading.loader,
                     loading.argument,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from assets_core.execution.rejects import discard_attempt, rejected_request
 from assets_core.execution.slices import slices_of
 from assets_core.failpoints import failpoint
-from assets_core.model.errors import StoreError
+from assets_core.model.errors import StepsRunningError, StoreError
 from assets_core.model.io_manager import StageRequest
 from assets_core.model.records import (
     AttemptFailed,
@@ -66,8 +66,8 @@ def recover(
 def _settle(outline: Outline, store: StateStore, run: RunRecord, now: datetime) -> bool:
     """Settle one run; False if it has ended meanwhile: by another command, or by its own process, which lives after all.
 
-    A process that lost its lock, but not its life, may claim a step after those that were running have been looked at. Then these are
-    looked at again; it ends when it learns that a step is not its own any more.
+    A process that lost its lock, but not its life, may claim a step after those that were running have been looked at, and have ended it
+    when it is asked why the run can't end. Then all is looked at again; it ends when it learns that a step is not its own any more.
     """
     while _is_running(store, run):
         running = [one for one in store.steps(run.id) if one.status is StepStatus.RUNNING]
@@ -82,10 +82,10 @@ def _settle(outline: Outline, store: StateStore, run: RunRecord, now: datetime) 
         failpoint("recover.recorded")
         try:
             store.finish_run(run.id, RunStatus.CRASHED, now)
+        except StepsRunningError:
+            continue
         except StoreError:
-            if _is_running(store, run) and all(
-                one.status is not StepStatus.RUNNING for one in store.steps(run.id)
-            ):
+            if _is_running(store, run):
                 raise
             continue
         return True
@@ -102,9 +102,10 @@ def _outcome(outline: Outline, step: StepRecord, index: PartitionIndex | None) -
         return _unknown(step, f"{step.asset} is not defined any more")
     request = _request(outline, step, index)
     manager = outline.manager(step.asset)
+    # Before the look: a process that lives after all can't put in place any more what it finds no longer staged.
+    discard_attempt(outline, step.asset, step.token)
     receipts = manager.published(request) if request.slices else ()
     beside = not receipts and _left_rejected(outline, request)
-    discard_attempt(outline, step.asset, step.token)
     if receipts is None:
         return _unknown(step, f"{manager.destination()} keeps no tokens")
     if len(receipts) == len(step.partition_ids):

@@ -285,7 +285,10 @@ class StepServer:
         if left_out > 0:
             text = f"\n{left_out} further bytes of output were left out\n"
             self._say("output", step=child.order.step_id, text=text)
-        answered = os.waitstatus_to_exitcode(status) == 0 and child.result
+        # What was asked to end may return all the same, if a bare `except:` swallowed that: half of what it should, for all we know.
+        answered = (
+            os.waitstatus_to_exitcode(status) == 0 and child.result and child.why_ended is None
+        )
         self._say(
             "ended",
             step=child.order.step_id,

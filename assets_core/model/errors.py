@@ -73,6 +73,10 @@ class StoreError(PartitaError):
     code = "store"
 
 
+class StepsRunningError(StoreError):
+    """A run can't end while steps of it are running."""
+
+
 class ConflictError(PartitaError):
     """Another run is to make what this one wants, and this one was told to fail then."""
 

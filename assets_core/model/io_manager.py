@@ -24,7 +24,7 @@ from assets_core.model.table_schemas import SchemaPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import pyarrow as pa
     import pyarrow.dataset as ds
@@ -162,6 +162,9 @@ class Recorded:
     `count` partitions; `slices` answers in the order of `ids`; `tokens` maps a partition id to the commit token of its last success.
     `basis` is any text that changes whenever the state's belief about this asset changes; a destination may skip comparing while it
     and the destination are as at the last comparison. Two state stores never have one `basis`.
+
+    `patience` is how long somebody may be waited for who has the destination to himself; None: as long as for a write. Who asks can do
+    without the answer, and goes on after an IOManagerError.
     """
 
     count: int
@@ -169,6 +172,7 @@ class Recorded:
     slices: Callable[[], Sequence[PartitionSlice]]
     tokens: Callable[[], Mapping[int, str]]
     basis: str
+    patience: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assets_core.model.errors import StoreError
+from assets_core.model.errors import StepsRunningError, StoreError
 from assets_core.model.records import RunStatus, StepDuration, StepStatus
 from assets_core.state.sql_pools import forget_turns
 from assets_core.state.sql_rows import (
@@ -70,13 +70,13 @@ def insert_run(cursor: Cursor, run: RunRecord) -> None:
 
 
 def end_run(cursor: Cursor, run_id: str, status: RunStatus, at: int) -> None:
-    """Set a final status. Raises StoreError for an ended run, or while steps of it are RUNNING."""
+    """Set a final status. Raises StoreError for an ended run, StepsRunningError while steps of it are RUNNING."""
     if status is RunStatus.RUNNING:
         raise StoreError(f"Run {run_id} can't be finished as {status}.")
     number = running_run(cursor, run_id)
     running = cursor.execute(_COUNT_RUNNING, (number,)).get
     if running:
-        raise StoreError(
+        raise StepsRunningError(
             f"Run {run_id} can't be finished as {status}: {running} of its steps are still running."
         )
     cursor.execute(_FINISH_RUN, (status, at, number))

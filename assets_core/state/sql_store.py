@@ -90,6 +90,11 @@ class SqlStore(ABC):
     def run_locks(self) -> RunLocks:
         """The locks of runs on this state; they open nothing before they are used."""
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it is known, without opening anything, that nothing can be written."""
+        return False
+
     def __enter__(self) -> Self:
         return self
 
@@ -227,7 +232,7 @@ class SqlStore(ABC):
             sql_runs.insert_run(cursor, run)
 
     def finish_run(self, run_id: str, status: RunStatus, now: datetime) -> None:
-        """Set a run's final status. Raises StoreError if it has ended, or has a step that is still RUNNING."""
+        """Set a run's final status. Raises StoreError if it has ended, StepsRunningError if a step of it is still RUNNING."""
         with self._database.write() as cursor:
             sql_runs.end_run(cursor, run_id, status, instant_to_int(now))
         self._fold_if_due(now)

@@ -38,8 +38,14 @@ class SqliteStore(SqlStore):
         folding: Folding = DEFAULT_FOLDING,
     ) -> None:
         file = None if path == ":memory:" else Path(path)
-        super().__init__(Database(file, busy_timeout=busy_timeout), folding)
+        self._file = Database(file, busy_timeout=busy_timeout)
+        super().__init__(self._file, folding)
         self._path = file
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether there is a file, and this user may not write it: it can be looked at, no more."""
+        return self._file.is_read_only
 
     def run_locks(self) -> FileLocks:
         """The locks of runs on this state: files beside it. Raises StoreError for a state in memory, which needs none."""

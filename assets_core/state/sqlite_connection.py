@@ -10,7 +10,8 @@ sees one commit and blocks nobody. The busy timeout is only for strangers (an SQ
 last close.
 
 What can never be: a transaction on a file that is not Partita's, that a newer Partita wrote, or that was removed or replaced
-since it was opened. Reading a file that does not exist creates nothing and answers as an empty store.
+since it was opened. Reading a file that does not exist creates nothing and answers as an empty store. A file that this user may
+not write is only read: see `sqlite_looking`.
 
 Threads of one process may share an instance: a mutex makes them take turns. It must not cross a fork.
 """
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import StoreError
 from assets_core.state.schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
+from assets_core.state.sqlite_looking import Looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,15 +63,20 @@ class Database:
         self._mutex = threading.RLock()
         self._connection: apsw.Connection | None = None
         self._blank: apsw.Connection | None = None
+        self._looking: Looking | None = None
         self._lock_file: int | None = None
         self._identity: tuple[int, int] | None = None
         self._closed = False
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether there is a file, and this user may not write it."""
+        return self.path is not None and _exists(self.path) and not may_write(self.path)
+
     @contextmanager
     def read(self) -> Iterator[Cursor]:
         """A transaction that sees one commit and writes nothing. Raises StoreError."""
-        with self._mutex, _in_users_words(self.path):
-            connection = self._connection_for_reading()
+        with self._mutex, _in_users_words(self.path), self._reading() as connection:
             cursor = _cursor(connection)
             cursor.execute("begin")
             try:
@@ -104,17 +111,37 @@ class Database:
                 if connection is not None:
                     connection.close()
             self._connection = self._blank = None
+            if self._looking is not None:
+                self._looking.close()
+                self._looking = None
             if self._lock_file is not None:
                 os.close(self._lock_file)
                 self._lock_file = None
 
-    def _connection_for_reading(self) -> apsw.Connection:
-        if self._connection is not None or self.path is None or self._closed or _exists(self.path):
-            return self._open()
-        # Looking at a project that never ran leaves nothing behind, and works in a folder that is read-only.
-        if self._blank is None:
-            self._blank = self._open_memory()
-        return self._blank
+    @contextmanager
+    def _reading(self) -> Iterator[apsw.Connection]:
+        """The connection to read from. Looking at a project that never ran leaves nothing behind."""
+        if self._connection is not None or self.path is None or self._closed:
+            yield self._open()
+        elif not _exists(self.path):
+            if self._blank is None:
+                self._blank = self._open_memory()
+            yield self._blank
+        elif may_write(self.path):
+            yield self._open()
+        else:
+            if self._looking is None:
+                self._looking = Looking(self.path)
+            with self._looking.reading() as connection:
+                if stored_version(connection, self.path) < SCHEMA_VERSION:
+                    raise self._too_old(self.path)
+                yield connection
+
+    def _too_old(self, path: Path) -> StoreError:
+        return StoreError(
+            f"The state file {path} was written by an older Partita, and you may not write it, which bringing it up to date takes.",
+            hint="Have somebody who may write it type: partita runs list",
+        )
 
     def _open(self) -> apsw.Connection:
         if self._closed:
@@ -147,7 +174,7 @@ class Database:
             connection.pragma("cache_size", -_CACHE_KIBIBYTES)
             # The version is asked first: it reads the file, and a file that isn't ours must not be changed, not even its mode.
             if (
-                _stored_version(connection, path) < SCHEMA_VERSION
+                stored_version(connection, path) < SCHEMA_VERSION
                 or connection.pragma("journal_mode") != "wal"
             ):
                 with self._exclusive():
@@ -203,6 +230,12 @@ def _roll_back(connection: apsw.Connection, cursor: apsw.Cursor) -> None:
         connection.execute("rollback")
 
 
+def may_write(path: Path) -> bool:
+    """Whether this user may write the file, and what SQLite keeps beside it. True also where only the attempt can tell."""
+    effective = os.access in os.supports_effective_ids
+    return all(os.access(place, os.W_OK, effective_ids=effective) for place in (path, path.parent))
+
+
 def _exists(path: Path) -> bool:
     # Not Path.exists: a folder that may not be entered must be an error, never "no state".
     try:
@@ -212,7 +245,7 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def _stored_version(connection: apsw.Connection, path: Path | None) -> int:
+def stored_version(connection: apsw.Connection, path: Path | None) -> int:
     """The file's schema version, 0 for a file that is still empty. Raises StoreError for a foreign or newer file."""
     application_id = connection.pragma("application_id")
     if application_id == 0 and connection.execute(_IS_EMPTY).get:
@@ -241,7 +274,7 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
             hint="Keep the project's state on a local disk.",
         )
     # Asked again: another process may have done it while this one waited for the lock.
-    if _stored_version(connection, path) < SCHEMA_VERSION:
+    if stored_version(connection, path) < SCHEMA_VERSION:
         _migrate(connection)
         # SQLite makes the content durable, but nobody the new file's name.
         folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
@@ -254,7 +287,7 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
 def _migrate(connection: apsw.Connection) -> None:
     connection.execute("begin immediate")
     try:
-        version = _stored_version(connection, None)
+        version = stored_version(connection, None)
         for migration in MIGRATIONS:
             if migration.version > version:
                 connection.execute(migration.script)

@@ -206,7 +206,7 @@ class StateStore(Protocol):
         ...
 
     def finish_run(self, run_id: str, status: RunStatus, now: datetime) -> None:
-        """Set a run's final status. A step of it that is still RUNNING raises StoreError."""
+        """Set a run's final status. A step of it that is still RUNNING raises StepsRunningError."""
         ...
 
     def claim(

@@ -41,7 +41,11 @@ def command(settings: Settings, name: str, *, diff: bool) -> int:
     elif entry is not None and not _is_asset(settings, name):
         printer.report(error_code_report(entry))
     else:
-        printer.report(explanation_report(_explain(_project_for(settings, name), name)))
+        from cli.commands.looking import look_only  # noqa: PLC0415 - an error code needs no project
+
+        project = _project_for(settings, name)
+        look_only(project, printer)
+        printer.report(explanation_report(_explain(project, name)))
     return 0
 
 

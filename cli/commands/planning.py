@@ -12,6 +12,7 @@ from assets_core.planning.estimate import LATEST_STEPS, estimate_plan
 from assets_core.planning.movement import replan
 from assets_core.planning.planner import Mode, plan_run
 from assets_core.planning.saved_plan import saved_plan_as_json
+from cli.commands.looking import look_only
 from cli.commands.request import Request, read_request
 from cli.render.errors import EXIT_DONE, EXIT_WORK_TO_DO
 from cli.render.plans import estimate_line, plan_report, span_lines, span_records
@@ -136,6 +137,7 @@ def show_plan(
     detailed_exitcode: bool = False,
 ) -> int:
     """Print the plan, and what it would take, and answer the exit code."""
+    look_only(project, printer)
     planned = source.plan(project, now)
     plan, request = planned.plan, planned.request
 

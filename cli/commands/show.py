@@ -15,6 +15,7 @@ def command(settings: Settings, asset: str) -> int:
     from datetime import UTC, datetime  # noqa: PLC0415 - `--help` needs none of it
 
     from cli.commands.conditions import statuses_of  # noqa: PLC0415
+    from cli.commands.looking import look_only  # noqa: PLC0415
     from cli.commands.manifest_graph import graph_of  # noqa: PLC0415
     from cli.render.checks import check_record, failed_lines  # noqa: PLC0415
     from cli.render.listing import show_report  # noqa: PLC0415
@@ -25,6 +26,7 @@ def command(settings: Settings, asset: str) -> int:
     graph = graph_of(project.manifest)
     graph.spec(asset)  # an unknown name is an error before anything is imported
     definition = next(one for one in project.manifest.assets if one.key == asset)
+    look_only(project, printer)
     facts = project.facts(datetime.now(UTC))
     [status] = statuses_of(facts, project.store, [asset], schemas=True)
     spec = facts.graph.spec(asset)

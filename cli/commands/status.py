@@ -26,11 +26,13 @@ def command(settings: Settings, words: tuple[str, ...]) -> int:
     from datetime import UTC, datetime  # noqa: PLC0415 - `--help` needs none of it
 
     from cli.commands.conditions import are_few, statuses_of  # noqa: PLC0415
+    from cli.commands.looking import look_only  # noqa: PLC0415
     from cli.commands.request import select  # noqa: PLC0415
     from cli.render.statuses import status_report  # noqa: PLC0415
 
     printer = settings.printer()
     project = open_project(settings)
+    look_only(project, printer)
     facts = project.facts(datetime.now(UTC))
     assets = select(facts.graph, words, facts)
     statuses: list[AssetStatus] = statuses_of(

@@ -24,14 +24,15 @@ from cli.project.location import make_state_folder, search_path
 from cli.project.user_modules import ignored_folders, import_user_module, module_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime, timedelta
     from pathlib import Path
     from types import ModuleType
 
     from assets_core.authoring.definitions import Definitions, Resolved
     from assets_core.authoring.outline import Outline
     from assets_core.model.contracts import Contract
+    from assets_core.model.errors import IOManagerError
     from assets_core.model.io_manager import IOManager
     from assets_core.model.specs import AssetSpec, PartitionBy, RetryPolicy
     from assets_core.planning.staleness import Facts
@@ -53,6 +54,8 @@ class Project:
         """Without `keeps_manifest` loading leaves no trace: for processes that load what another one has loaded."""
         self.location = location
         self._keeps_manifest = keeps_manifest
+        self._unreachable: Callable[[str, IOManagerError], None] | None = None
+        self._patience: timedelta | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -120,7 +123,16 @@ class Project:
             now,
             verify=verify,
             run_lives=self.is_alive if in_flight else lambda _: False,
+            patience=self._patience,
+            unreachable=self._unreachable,
         )
+
+    def go_on_without(
+        self, unreachable: Callable[[str, IOManagerError], None], patience: timedelta | None
+    ) -> None:
+        """From now on facts are gathered also where a destination does not answer: `unreachable` and `patience` as `gather_facts` takes them."""
+        self._unreachable = unreachable
+        self._patience = patience
 
     def is_alive(self, run_id: str) -> bool:
         """True while the process of a run lives."""

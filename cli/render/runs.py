@@ -12,6 +12,7 @@ from cli.render.text import Span, Style, Table, Verbatim, counted, join_some, li
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from assets_core.execution.run_request import LeftToRun
     from assets_core.model.checks import CheckOutcome
@@ -232,6 +233,18 @@ def recovered_line(run_id: str) -> Line:
     """What is said of a run that a crash cut off, once it is settled."""
     told = f"run {run_id}, which was cut off; what it had published is kept"
     return line(Span("recovered: ", Style.YELLOW), told)
+
+
+def read_only_line(state: Path | str) -> Line:
+    """What is said where the state may be looked at, and not written."""
+    told = f"you may not write {state}; this is what it says, and nothing is settled or recorded from here"
+    return line(Span("read-only: ", Style.YELLOW), told)
+
+
+def unlooked_line(why: str) -> Line:
+    """What is said of a destination that does not tell what it has."""
+    told = f"{why}; whether rows there were lost is not known"
+    return line(Span("not looked at: ", Style.YELLOW), told)
 
 
 def cancelled_report(run: RunRecord) -> Report:

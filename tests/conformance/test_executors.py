@@ -56,6 +56,19 @@ LIMITED = """
             except KeyboardInterrupt:
                 print("never")
 
+    def half() -> pa.Table:
+        rows = ["first page"]
+        try:
+            Path("started").touch()
+            time.sleep(1000)
+            rows.append("second page")
+        except:
+            pass
+        return pa.table({"x": rows})
+
+    swallowing = asset(name="swallowing")(half)
+    late_and_swallowing = asset(name="late_and_swallowing", timeout=short)(half)
+
     def note(process: int) -> None:
         with open("processes", "a") as file:
             file.write(f"{process}\\n")
@@ -136,9 +149,45 @@ def _gone(process: int) -> bool:
     return state == "Z"
 
 
+def assert_all_end(processes: list[int]) -> None:
+    """Wait until these processes have ended; if they don't, end them."""
+    try:
+        wait_until(lambda: all(map(_gone, processes)), "what a step started lives on")
+    finally:
+        for process in processes:
+            if not _gone(process):
+                os.kill(process, signal.SIGKILL)
+
+
 class TestInProcess(ExecutorSuite):
+    project_text = (
+        ExecutorSuite.project_text
+        + """
+    import os, signal
+
+    @asset
+    def swallowing() -> pa.Table:
+        try:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        except:
+            pass
+        return pa.table({"x": ["first page"]})
+"""
+    )
+
     def make(self, resolved: Resolved, loading: Loading) -> Executor:
         return InProcessExecutor(Worker(resolved, logger_of), lambda: datetime.now(UTC))
+
+    def test_what_a_function_returns_that_swallowed_its_interruption_does_not_count(
+        self, stage: Stage
+    ) -> None:
+        before = signal.signal(signal.SIGUSR1, lambda *_: stage.executor.interrupt())
+        try:
+            assert stage.failure("swallowing") == Failed(
+                "it was interrupted", "interrupted", died=True
+            )
+        finally:
+            signal.signal(signal.SIGUSR1, before)
 
 
 class TestProcesses(ExecutorSuite):
@@ -183,13 +232,20 @@ class TestLimits(ExecutorSuite):
         assert "timeout of 1 s" in stage.failure("stubborn").message
         assert "stubborn@ never" in stage.lines()
 
+    def test_what_a_function_returns_that_swallowed_its_timeout_does_not_count(
+        self, stage: Stage
+    ) -> None:
+        assert stage.failure("late_and_swallowing") == Failed(
+            "late_and_swallowing: it took longer than its timeout of 1 s", "user-code", died=True
+        )
+
     def test_a_timeout_ends_everything_that_the_step_started(
         self, stage: Stage, tmp_path: Path
     ) -> None:
         assert "timeout of 1 s" in stage.failure("parent").message
         processes = [int(line) for line in (tmp_path / "processes").read_text().split()]
         assert len(processes) == 2
-        wait_until(lambda: all(map(_gone, processes)), "its children live on")
+        assert_all_end(processes)
 
     def test_a_memory_limit_fails_the_step_and_names_the_limit(self, stage: Stage) -> None:
         failure = stage.failure("greedy")
@@ -245,8 +301,7 @@ class TestDeaths:
 
     def test_what_a_step_leaves_behind_is_ended(self, stage: Stage, tmp_path: Path) -> None:
         assert isinstance(stage.run("leaving_somebody_behind").result, Produced)
-        process = int((tmp_path / "processes").read_text())
-        wait_until(lambda: _gone(process), "what it started lives on")
+        assert_all_end([int((tmp_path / "processes").read_text())])
 
     def test_cancel_ends_what_goes_on(self, stage: Stage, tmp_path: Path) -> None:
         stage.start("patient")
@@ -254,6 +309,15 @@ class TestDeaths:
         stage.executor.cancel()
         (end,) = stage.wait()
         assert end.result == Failed("patient: it was cancelled", "user-code", died=True)
+
+    def test_what_a_function_returns_that_swallowed_its_cancel_does_not_count(
+        self, stage: Stage, tmp_path: Path
+    ) -> None:
+        stage.start("swallowing")
+        wait_until((tmp_path / "started").exists, "it never started")
+        stage.executor.cancel()
+        (end,) = stage.wait()
+        assert end.result == Failed("swallowing: it was cancelled", "user-code", died=True)
 
     def test_a_dead_server_fails_its_steps_and_is_replaced(
         self, stage: Stage, tmp_path: Path
@@ -283,7 +347,7 @@ class TestOtherProcesses:
         run.wait()
         processes = [int(line) for line in (tmp_path / "processes").read_text().split()]
         assert len(set(processes)) > 1
-        wait_until(lambda: all(map(_gone, processes)), "the server lives on")
+        assert_all_end(processes)
 
     def test_a_project_that_was_edited_meanwhile_is_refused(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

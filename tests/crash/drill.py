@@ -101,8 +101,12 @@ class Drill:
 
     def start(self, failpoints: str = "") -> subprocess.Popen[str]:
         """The same in the background."""
+        return self.start_command("materialize", *self.words, failpoints=failpoints)
+
+    def start_command(self, *arguments: str, failpoints: str = "") -> subprocess.Popen[str]:
+        """Any command in the background."""
         return subprocess.Popen(
-            self.project.command("materialize", *self.words),
+            self.project.command(*arguments),
             cwd=self.project.folder,
             env=self.project.environment(self.environment(failpoints)),
             stdin=subprocess.DEVNULL,

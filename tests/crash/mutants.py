@@ -1,12 +1,13 @@
 """Bugs of the commit protocol, planted on purpose: each must be caught by the tests that are named with it (`test_mutants`).
 
-A mutant is applied to the process that the tests run in (this module is a pytest plugin then) and to every `partita` that they
-start, which they start as `python -m tests.crash.mutants NAME …`. Without the environment variable MUTANT nothing of this is imported.
+A mutant is applied to the process that the tests run in (this module is a pytest plugin then), to every `partita` that they
+start, which they start as `python -m tests.crash.mutants NAME …`, and to the processes that start steps for any of these. Without the environment variable MUTANT nothing of this is imported.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,10 +235,35 @@ def _blame_the_state_for_a_run_that_was_taken_over() -> None:
     Runner._is_settled = lambda _self, _run_id: False  # type: ignore[method-assign]
 
 
+def _publish_without_asking_whose_run_it_is() -> None:
+    from assets_core.execution.flight import Flight
+
+    Flight._require_claims = lambda *_: None  # type: ignore[method-assign]
+
+
 def _leave_what_a_killed_step_staged() -> None:
     from assets_core.execution.flight import Flight
 
     Flight._discard_stage = lambda *_: None  # type: ignore[method-assign]
+
+
+def _end_no_more_than_the_step_itself() -> None:
+    from assets_core.execution import step_server
+
+    step_server._kill_tree = lambda child: step_server._signal(child.pid, signal.SIGKILL)
+
+
+def _believe_a_step_that_was_asked_to_end() -> None:
+    from assets_core.execution.step_server import StepServer
+
+    original = StepServer._finish
+
+    def credulous(self: Any, child: Any, status: int, peak: int) -> None:
+        if child.result:
+            child.why_ended = None
+        original(self, child, status, peak)
+
+    StepServer._finish = credulous  # type: ignore[method-assign]
 
 
 def _let_retries_into_a_full_pool() -> None:
@@ -390,9 +416,21 @@ MUTANTS = {
         _blame_the_state_for_a_run_that_was_taken_over,
         ("tests/crash/test_zombies.py", "-k", "whose_work and state.committed"),
     ),
+    "publish without asking whose run it is": Mutant(
+        _publish_without_asking_whose_run_it_is,
+        ("tests/crash/test_zombies.py", "-k", "not_made_again and run.staged"),
+    ),
     "leave what a killed step staged": Mutant(
         _leave_what_a_killed_step_staged,
         ("tests/crash/test_coordinator_kills.py", "-k", "fails_alone"),
+    ),
+    "end no more than the step itself": Mutant(
+        _end_no_more_than_the_step_itself,
+        ("tests/conformance/test_executors.py", "-k", "everything_that_the_step_started"),
+    ),
+    "believe a step that was asked to end": Mutant(
+        _believe_a_step_that_was_asked_to_end,
+        ("tests/conformance/test_executors.py", "-k", "swallowed_its_cancel"),
     ),
     "let retries into a full pool": Mutant(
         _let_retries_into_a_full_pool, ("tests/property/test_run_state_laws.py",)
@@ -430,7 +468,10 @@ MUTANTS = {
 }
 
 if name := os.environ.get("MUTANT"):
+    from assets_core.execution import process_executor
+
     MUTANTS[name].plant()
+    process_executor._SERVER = "tests.crash.mutant_step_server"  # type: ignore[misc]
 
 if __name__ == "__main__":
     from cli.main import main

@@ -21,7 +21,12 @@ def test_a_planted_bug_is_caught(name: str) -> None:
     done = subprocess.run(
         [*command, *MUTANTS[name].tests],
         cwd=ROOT,
-        env={**os.environ, "MUTANT": name, "HYPOTHESIS_PROFILE": "mutants"},
+        env={
+            **os.environ,
+            "MUTANT": name,
+            "HYPOTHESIS_PROFILE": "mutants",
+            "PYTHONPATH": str(ROOT),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -24,6 +24,7 @@ from tests.crash.drill import (
     assert_converged,
     assert_nothing_is_torn,
     make_drill,
+    tokens_recorded,
     tokens_there,
     visible,
     wait_until,
@@ -63,6 +64,8 @@ WAYS = [(place, ()) for place in FREE] + [
     (place, ("-j", "2")) for place in WITH_PROCESSES if place != "stage.written"
 ]
 """Not with processes where a step's own would stand still."""
+UNPUBLISHED = WAYS if EVERYWHERE else [("run.claimed", ()), ("run.staged", ())]
+HALF_PUBLISHED = HOLDING if EVERYWHERE else ("publish.duckdb.commit", "publish.parquet.rename")
 
 
 @pytest.fixture
@@ -142,6 +145,57 @@ def test_a_zombie_whose_work_another_run_did_changes_nothing_and_says_so(
     assert "was taken over by another process" in told
     assert everything(drill) == before
     assert_converged(drill, 2, place)
+
+
+@pytest.mark.parametrize(
+    ("place", "jobs"),
+    UNPUBLISHED,
+    ids=[" ".join((place, *jobs)) for place, jobs in UNPUBLISHED],
+)
+def test_a_zombie_whose_run_was_settled_and_not_made_again_changes_nothing(
+    tmp_path: Path, own_database: str, place: str, jobs: tuple[str, ...]
+) -> None:
+    """Nothing newer is at the destinations that would keep it out: whoever settled its run did nothing else."""
+    drill = make_drill(tmp_path / "shop", *jobs, address=own_database)
+    drill.materialize()
+    drill.new_version(2)
+    with halted(drill, f"{place}=stop@{FREE[place]}") as zombie:
+        end_sessions(drill)
+        assert "recovered" in drill.project.run("state", "gc").text
+        before = everything(drill)
+        code, told = wake(zombie)
+    assert (code, "Traceback" in told, "please report" in told) == (1, False, False), told
+    assert "was taken over by another process" in told
+    assert everything(drill) == before
+    drill.materialize()
+    assert_converged(drill, 2, place)
+
+
+@pytest.mark.parametrize("place", HALF_PUBLISHED)
+def test_a_zombie_that_holds_the_destination_is_settled_as_what_it_does_there(
+    tmp_path: Path, own_database: str, place: str
+) -> None:
+    drill = make_drill(tmp_path / "shop", address=own_database)
+    version = 1
+    if place != "publish.duckdb.created":
+        drill.materialize()
+        version = 2
+        drill.new_version(2)
+    with halted(drill, f"{place}=stop") as zombie:
+        end_sessions(drill)
+        with drill.start_command("state", "gc") as other:
+            wait_until(lambda: waits_for_a_lock(other))
+            code, told = wake(zombie)
+            out, err = other.communicate(timeout=PATIENCE_SECONDS)
+    assert other.returncode == 0, out + err
+    # It is faster with the record, or the other one is.
+    assert code in {0, 1}, told
+    assert "Traceback" not in told + out + err
+    assert "please report" not in told
+    if version == 2:
+        assert tokens_recorded(drill) == tokens_there(drill.project)
+    drill.materialize()
+    assert_converged(drill, version, place)
 
 
 @pytest.mark.parametrize("place", HOLDING)

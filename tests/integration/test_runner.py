@@ -31,10 +31,12 @@ from assets_core.execution.recovery import recover
 from assets_core.execution.slices import slices_of
 from assets_core.model.io_manager import ReadRequest, StageRequest
 from assets_core.model.records import (
+    ClaimedStep,
     RunKind,
     RunRecord,
     RunStatus,
     StepClaim,
+    StepSkipped,
     StepStatus,
 )
 from assets_core.planning.planner import Mode, PlanRequest, SpaceChangedError, plan_run
@@ -47,6 +49,7 @@ from tests.integration.bench import NOW, WEEK, Bench, day_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from assets_core.model.io_manager import Published, PublishFailed, Staged
@@ -487,6 +490,34 @@ def test_recovery_abandons_a_step_that_had_published_nothing(tmp_path: Path) -> 
     assert bench.store.unfinished_runs() == []
     assert recover(bench.resolved.outline, bench.store, FileLocks(tmp_path), NOW) == []
     assert bench.run().counts == {StepStatus.SUCCEEDED: 7}
+
+
+def test_recovery_looks_again_if_a_run_that_it_took_for_dead_made_a_step_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = crashed_bench(publish=False)
+    ids = bench.store.register(versions_of(s) for s in bench.facts().graph.specs.values())
+    second = int(bench.facts().indexes["bronze"].ids[1])
+    code_id, deps_id = ids["bronze"].code_id, ids["bronze"].deps_id
+    claim = StepClaim("bronze", (second,), "late-token", code_id, deps_id)
+    finish_run = bench.store.finish_run
+
+    def beside_a_living_run(run_id: str, status: RunStatus, now: datetime) -> None:
+        monkeypatch.undo()
+        (claimed,) = bench.store.claim("dead", [claim], NOW)
+        assert isinstance(claimed, ClaimedStep)
+        try:
+            finish_run(run_id, status, now)
+        finally:
+            quick = StepSkipped(claimed.step_id, claimed.epoch, StepStatus.SKIPPED, "quick")
+            assert bench.store.record([quick], NOW) == [None]
+
+    monkeypatch.setattr(bench.store, "finish_run", beside_a_living_run)
+    (run,) = recover(bench.resolved.outline, bench.store, FileLocks(tmp_path), NOW)
+    assert run.id == "dead"
+    assert bench.store.unfinished_runs() == []
+    statuses = [step.status for step in bench.store.steps("dead")]
+    assert statuses == [StepStatus.ABANDONED, StepStatus.SKIPPED]
 
 
 def test_a_data_version_given_by_the_function_decides_whether_readers_run() -> None:

@@ -48,6 +48,7 @@ from assets_core.state.sql_rows import (
     int_to_instant,
 )
 from assets_core.state.sqlite import SqliteStore
+from assets_core.state.sqlite_looking import Looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -333,6 +334,7 @@ from assets_core.model.errors import StoreError
 from assets_core.model.records import RunKind, RunRecord, RunStatus
 from assets_core.state.locks import FileLocks
 from assets_core.state.sqlite import SqliteStore
+from assets_core.state.sqlite_looking import Looking
 if os.getuid() == 0:  # only now, for that user may not read the interpreter's files
     os.setgroups([])
     os.setgid(65534)
@@ -374,27 +376,71 @@ for action in (lambda s: print("empty", s.runs()), write, lambda s: FileLocks(sy
         assert f"{shared} is read-only for you; make it writable: chmod u+rwx" in told[2]
         assert "can't be used: Permission denied" in told[3]
 
-    def test_a_state_file_in_a_read_only_folder_names_the_folder(self, shared: Path) -> None:
-        # SQLite has to write its shared memory file beside it; reading without would be wrong while others write.
+    def test_a_state_file_in_a_read_only_folder_is_read_and_names_the_folder_when_written(
+        self, shared: Path
+    ) -> None:
         path = shared / "state.db"
         with SqliteStore(path) as store:
             store.start_run(run_record())
         path.chmod(0o666)
         shared.chmod(0o555)
         told = self.probe(path)
-        assert told[0].startswith(f"StoreError: The state file {path} can't be used")
-        assert f"{shared} is read-only for you; make it writable" in told[0]
+        assert told[0].startswith(f"empty [RunRecord(id='{run_record().id}'")
+        assert told[2].startswith(f"StoreError: The state file {path} can't be used")
+        assert f"{shared} is read-only for you; make it writable" in told[2]
+        assert [one.name for one in shared.iterdir()] == ["state.db", "state.db.lock"]
 
-    def test_a_read_only_state_file_is_named(self, shared: Path) -> None:
+    def test_a_read_only_state_file_is_named_when_written(self, shared: Path) -> None:
         path = shared / "state.db"
         with SqliteStore(path) as store:
             store.start_run(run_record())
         path.chmod(0o444)
         shared.chmod(0o777)
         told = self.probe(path)
+        assert told[0].startswith("empty [RunRecord(")
         written = next(line for line in told if "StoreError" in line)
         assert str(path) in written
         assert "chmod" in written
+
+    def test_a_log_that_can_not_be_read_without_writing_is_told(self, shared: Path) -> None:
+        """As a copy has it of a state whose process was killed."""
+        path = shared / "state.db"
+        with SqliteStore(path) as store:
+            store.start_run(run_record())
+            log = (shared / "state.db-wal").read_bytes()
+        (shared / "state.db-wal").write_bytes(log)
+        shared.chmod(0o555)
+        told = self.probe(path)
+        assert told[0].startswith(f"StoreError: {path}-wal has changes that are not in the state")
+        assert "partita runs list" in told[0]
+
+    def test_a_state_of_an_older_partita_is_not_read_where_it_can_not_be_brought_up_to_date(
+        self, shared: Path
+    ) -> None:
+        path = shared / "state.db"
+        with SqliteStore(path) as store:
+            store.start_run(run_record())
+        connection = apsw.Connection(str(path))
+        connection.execute("update meta set value = 1 where name = 'schema_version'")
+        connection.close()
+        shared.chmod(0o555)
+        told = self.probe(path)
+        assert "was written by an older Partita, and you may not write it" in told[0]
+
+    def test_a_file_that_is_written_while_it_is_looked_at_is_no_answer(self, shared: Path) -> None:
+        path = shared / "state.db"
+        with SqliteStore(path) as store:
+            store.start_run(run_record())
+        looking = Looking(path)
+        with (
+            pytest.raises(StoreError, match="was written while it was read"),
+            looking.reading(),
+            SqliteStore(path) as store,
+        ):
+            store.intern_keys({"static": ["a"]})
+        with looking.reading() as connection:
+            assert connection.execute("select key from partition_key").get == "a"
+        looking.close()
 
     def test_a_folder_that_may_not_be_entered_is_never_taken_for_no_state(
         self, shared: Path
