@@ -117,13 +117,16 @@ class CustomIOManager(ABC):
         """The rows as of now."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        from io_managers.schemas import (  # noqa: PLC0415 - with rows
+        from io_managers.no_rows import no_rows  # noqa: PLC0415 - with rows
+        from io_managers.schemas import (  # noqa: PLC0415 - same
             conformed_table,
             joined_schema,
             readable_schema,
             wanted_schema,
         )
 
+        if not request.slices:
+            return no_rows(request)
         tables, whole = [], pa.schema([])
         for one in request.slices:
             table = self._loaded(request.target, one)

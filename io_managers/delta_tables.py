@@ -77,9 +77,12 @@ class DeltaIOManager:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         from io_managers.moments import is_history  # noqa: PLC0415 - see above
+        from io_managers.no_rows import no_rows  # noqa: PLC0415 - same
         from io_managers.parquet_rows import batches_of  # noqa: PLC0415 - same
         from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
 
+        if not request.slices:
+            return no_rows(request)
         paths = self._found(request)
         if is_history(request.target):
             return self._history(request)
@@ -94,7 +97,7 @@ class DeltaIOManager:
         from io_managers.parquet_scans import dataset_of, may_keep_open  # noqa: PLC0415 - same
         from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
 
-        if is_history(request.target):
+        if is_history(request.target) or not request.slices:
             return None
         paths = self._found(request)
         if not may_keep_open(len(paths)):

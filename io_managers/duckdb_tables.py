@@ -106,11 +106,18 @@ class DuckDBIOManager:
 
         So a stream that is open never keeps anybody from writing, and never changes.
         """
-        from io_managers.duckdb_commits import commits_of  # noqa: PLC0415 - see the module's first lines
+        from io_managers.duckdb_commits import (  # noqa: PLC0415 - see the module's first lines
+            arrow_schema,
+            commits_of,
+            qualified,
+        )
         from io_managers.duckdb_kept import kept  # noqa: PLC0415 - same
         from io_managers.duckdb_rows import rows_of  # noqa: PLC0415 - same
+        from io_managers.no_rows import no_rows  # noqa: PLC0415 - same
 
         asset = request.target.asset
+        if not request.slices and not self._file.exists():
+            return no_rows(request)
         with reading_from(self.location(request.target)), self._file.reading() as connection:
             catalog = self._catalog(connection)
             keys = [one.key for one in request.slices]
@@ -122,6 +129,11 @@ class DuckDBIOManager:
                         f"{asset}{shown} is not in {self.path}",
                         hint="materialize it first",
                     )
+            if not request.slices:
+                is_there = catalog.is_ours and catalog.has_table(asset)
+                return no_rows(
+                    request, arrow_schema(connection, qualified(asset)) if is_there else None
+                )
             return kept(rows_of(self._bench, catalog, request), self._stage)
 
     @contextmanager

@@ -26,6 +26,7 @@ from io_managers.moments import (
     moment_of,
     no_moment,
 )
+from io_managers.no_rows import no_rows
 from io_managers.refusals import append_needs_partitions, fenced
 from io_managers.schemas import conformed_table, joined_schema, readable_schema, wanted_schema
 from io_managers.staging import StagedRows, staged_rows, take_in
@@ -85,6 +86,8 @@ class MemoryIOManager:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         asset = self._assets.get(request.target.asset)
+        if not request.slices:
+            return no_rows(request, None if asset is None else asset.schema)
         missing = [
             one.key for one in request.slices if asset is None or one.key not in asset.commits
         ]

@@ -100,9 +100,12 @@ class ParquetIOManager:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         from io_managers.moments import is_history  # noqa: PLC0415 - see the module's first lines
+        from io_managers.no_rows import no_rows  # noqa: PLC0415 - same
         from io_managers.parquet_rows import batches_of  # noqa: PLC0415 - same
         from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
 
+        if not request.slices:
+            return no_rows(request)
         paths, _, whole = self._found(request)
         if is_history(request.target):
             return self._history(request)
@@ -117,7 +120,7 @@ class ParquetIOManager:
 
         if is_history(request.target) or not isinstance(self._place, FolderPlace):
             return None
-        if not may_keep_open(len(request.slices)):
+        if not request.slices or not may_keep_open(len(request.slices)):
             return None
         files: list[pa.NativeFile] = []
         _, schemas, whole = self._found(request, files.append)

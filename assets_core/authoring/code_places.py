@@ -34,12 +34,16 @@ def _library() -> frozenset[Path]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Module:
-    """One module: `file` is None without readable source, `namespace` is empty if it is not loaded."""
+    """One module: `file` is None without readable source, `namespace` is empty if it is not loaded.
+
+    `is_folder`: it is a package without code of its own, a folder without an `__init__.py`, or several of one name.
+    """
 
     name: str
     filename: str | None
     file: SourceFile | None
     namespace: Mapping[str, object] = field(default_factory=dict)
+    is_folder: bool = False
 
     def binds(self, name: str) -> bool:
         """Whether the module's code binds `name` at its top level, or has it there at run time."""
@@ -77,7 +81,7 @@ class Places:
     def exists(self, name: str) -> bool:
         """Whether there is a module called `name`."""
         found = self.module(name)
-        return found.filename is not None or name in sys.modules
+        return found.filename is not None or found.is_folder or name in sys.modules
 
     def module_of(self, function: types.FunctionType) -> Module:
         """The module that a function was defined in, with the file that its code came from."""
@@ -116,10 +120,12 @@ class Places:
         if loaded is not None:
             filename = getattr(loaded, "__file__", None)
             namespace = vars(loaded)
-            return Module(name, filename, self._read(name, filename, namespace), namespace)
+            is_folder = filename is None and hasattr(loaded, "__path__")
+            file = self._read(name, filename, namespace)
+            return Module(name, filename, file, namespace, is_folder)
         # Only the top-level name is looked up blindly: for `a.b` Python would import `a`, which may be a heavy library.
-        root, dot, _ = name.partition(".")
-        if dot and not self.is_project(root, self.module(root).filename):
+        above = self.module(name.rpartition(".")[0]) if "." in name else None
+        if above and not above.is_folder and not self.is_project(above.name, above.filename):
             return Module(name, None, None)
         try:
             spec = find_spec(name)
@@ -127,7 +133,8 @@ class Places:
             # No such module, or one without a spec: then its code can't be found by name.
             spec = None
         filename = spec.origin if spec is not None and spec.has_location else None
-        return Module(name, filename, self._read(name, filename, {}))
+        is_folder = spec is not None and filename is None and bool(spec.submodule_search_locations)
+        return Module(name, filename, self._read(name, filename, {}), is_folder=is_folder)
 
     def _read(
         self, name: str, filename: str | None, namespace: Mapping[str, object]

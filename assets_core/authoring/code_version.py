@@ -352,6 +352,10 @@ class _Walk:
     def _in_module(self, name: str, path: tuple[str, ...]) -> Parts:
         """The parts behind `path` in the module called `name`."""
         module = self._places.module(name)
+        submodule = f"{name}.{path[0]}" if path else ""
+        if module.is_folder and path and self._places.exists(submodule):
+            # Whose it is can't be told of a folder, which may hold parts of several: its modules have files.
+            return self._in_module(submodule, path[1:])
         if not self._places.is_project(name, module.filename):
             # The code that uses it says which attribute; of a name that was imported alone only this says whence.
             origin = ".".join([name, *path[:1]])
@@ -369,7 +373,6 @@ class _Walk:
                 return self._named(path, module)
             finally:
                 self._open.discard(step)
-        submodule = f"{name}.{path[0]}"
         return self._in_module(submodule, path[1:]) if self._places.exists(submodule) else []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from assets_core.authoring.binding import LoadAs
-from assets_core.model.errors import DefinitionError
+from assets_core.model.errors import DataError, DefinitionError
 from assets_core.model.io_manager import ScansInPlace
 from assets_core.process_memory import duckdb_memory
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def load_input(manager: IOManager, request: ReadRequest, load_as: LoadAs) -> object:
     """The asked rows as a value of the asked type. A lazy frame or relation reads when it is used, if its IO manager can scan in place.
 
-    Raises DefinitionError as `convert_input` does.
+    Raises as `convert_input` does.
     """
     if load_as in {LoadAs.POLARS_LAZY, LoadAs.DUCKDB} and isinstance(manager, ScansInPlace):
         found = manager.dataset(request)
@@ -42,7 +42,7 @@ def _lazy(found: ds.Dataset, load_as: LoadAs) -> object:
 def convert_input(stream: pa.RecordBatchReader, load_as: LoadAs) -> object:
     """The stream as a value of the asked type; a RecordBatchReader is passed on unread.
 
-    Raises DefinitionError naming the package to install if pandas or polars is missing.
+    Raises DefinitionError naming the package to install if pandas or polars is missing, DataError for a relation without columns.
     """
     match load_as:
         case LoadAs.READER:
@@ -59,6 +59,11 @@ def convert_input(stream: pa.RecordBatchReader, load_as: LoadAs) -> object:
         case LoadAs.DUCKDB:
             import duckdb  # noqa: PLC0415 - heavy, and only for those who ask for relations
 
+            if not stream.schema.names:
+                raise DataError(
+                    "rows of which no column is known can't be a DuckDB relation",
+                    hint="name the columns with Input(…, columns=[…]) or declare them with schema=…; or annotate the parameter with pa.Table",
+                )
             # The relation keeps its connection alive; a table can be scanned any number of times, a stream only once.
             return duckdb.connect(config=duckdb_memory()).from_arrow(stream.read_all())
         case _:

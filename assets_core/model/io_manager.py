@@ -208,7 +208,10 @@ class IOManager(Protocol):
         ...
 
     def read(self, request: ReadRequest) -> pa.RecordBatchReader:
-        """A stream of the rows of the asked partitions, without `_partition`; a partition that isn't there is an IOManagerError."""
+        """A stream of the rows of the asked partitions, without `_partition`; a partition that isn't there is an IOManagerError.
+
+        Of no partitions there are no rows, whatever was written before; the stream has the columns that are known.
+        """
         ...
 
     def stage(self, request: StageRequest, stream: pa.RecordBatchReader) -> Staged:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
 from assets_core.planning.changes import Side
-from assets_core.planning.reasons import Reason
+from assets_core.planning.obstacles import first_due_at, row_of, runs_on
+from assets_core.planning.planner import PlanRequest, plan_run
+from assets_core.planning.reasons import Blocked, Reason, being_made, not_due
 from assets_core.planning.staleness import judge, keys_changed
+from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from assets_core.model.records import PartitionHistory
     from assets_core.planning.changes import Difference, PartChange
+    from assets_core.planning.plan import BlockedRow
     from assets_core.planning.staleness import BoundDependency, Facts, Staleness
 
     History = Callable[[str, int], PartitionHistory]
@@ -70,15 +76,23 @@ def explain_partition(
 ) -> Explanation:
     """The tree of causes for one partition, at most `MOST_CAUSES` upstream partitions per level."""
     judged = {verdict.asset: (verdict, bound) for verdict, bound, _ in judge(facts, (asset,))}
-    return _explain(_Context(facts, judged, history, differences), asset, slot)
+    # What can't run, in a plan of this partition and all that it reads; one that was redefined is told as such, and not refused.
+    wanted = {asset: PartitionSet.from_slots(facts.indexes[asset], [slot])}
+    anyhow = replace(facts, state=replace(facts.state, other_spaces={}))
+    plan = plan_run(anyhow, PlanRequest((asset,), wanted, upstream=True))
+    blocked = {part.asset: part.blocked for part in plan.assets}
+    return _explain(_Context(facts, judged, blocked, history, differences), asset, slot)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Context:
     facts: Facts
     judged: Mapping[str, tuple[Staleness, tuple[BoundDependency, ...]]]
+    blocked: Mapping[str, tuple[BlockedRow, ...]]
     history: History
     differences: Differences
+    told: set[tuple[str, int]] = field(default_factory=set)
+    """Partitions whose causes were told already: a second time would double the tree, and so at every level."""
 
     def name(self, asset: str, slot: int) -> str:
         key = self.facts.indexes[asset].key(slot)
@@ -89,53 +103,91 @@ def _explain(context: _Context, asset: str, slot: int) -> Explanation:
     verdict, bound = context.judged[asset]
     reason = Reason(int(verdict.reasons[slot]))
     past = context.history(asset, slot)
-    causes: tuple[Explanation, ...] = ()
-    more = 0
     because, evidence = _evidence(context, asset, reason, past)
+    found: list[tuple[str, int]] = []
     if reason in {Reason.CODE, Reason.DEPS}:
         side = Side.CODE if reason is Reason.CODE else Side.DEPS
         changed = context.differences(asset, slot).changes.get(side) or ()
         evidence["changed"] = [change.title for change in changed]
         because = f"{reason.sentence()}: {_titles(changed)}{because}"
-    if reason in {Reason.INPUT, Reason.UPSTREAM}:
+    elif reason in {Reason.INPUT, Reason.UPSTREAM}:
         found = list(_guilty(context, verdict, bound, slot, reason))
-        causes = tuple(
-            _explain(context, upstream, above) for upstream, above in found[:MOST_CAUSES]
-        )
-        more = max(0, len(found) - MOST_CAUSES)
-        if found:
-            because = _because_of(context, reason, found[0], past)
-            evidence["upstream"] = context.name(*found[0])
-            evidence["upstream_seq"] = int(
-                context.judged[found[0][0]][0].facts.data_seq[found[0][1]]
-            )
-        elif reason is Reason.INPUT:
-            edge = bound[int(verdict.causes[slot])].dependency
-            evidence["upstream"] = edge.upstream
-            evidence["upstream_seq"] = keys_changed(
-                context.facts, context.facts.graph.spec(asset), edge
-            )
-            because = (
-                f"a partition of {edge.upstream} was removed or came back (seq {evidence['upstream_seq']})"
-                f" after this was computed (it read up to seq {past.read_seq})"
-            )
+        told = _because_of(context, reason, found[0], past) if found else None
+        because, more = told or _keys_changed(context, verdict, bound, slot, past)
+        evidence |= more
     because += _lateness(context, verdict, slot, reason, evidence)
-    if reason is not Reason.FRESH:
-        because += _waits(bound, slot, evidence)
+    stuck = _blocked(context, asset, slot)
+    if stuck is not None:
+        because += _waits(bound, slot, stuck, evidence)
+        if stuck.waits_for is not None:
+            found += [(stuck.upstream, one) for one in stuck.waits_for.slots().tolist()]
     if past.read_seq is not None and int(verdict.facts.read_seq[slot]) > past.read_seq:
         evidence["inputs_unchanged"] = True
         because += (
             "; what it reads was written again, with the data versions that it was made from"
         )
-    if not bool(verdict.facts.due[slot]):
-        evidence["due"] = False
-        because += "; not due yet: its window closed less than `closed_after` ago"
-    if bool(verdict.facts.in_flight[slot]):
-        evidence["in_flight"] = True
-        because += "; a live run is working on it"
+    because += _left_for_later(context, verdict, slot, evidence)
+    key = context.facts.indexes[asset].key(slot)
+    if found and (asset, slot) in context.told:
+        return Explanation(asset, key, reason, f"{because} (see above)", evidence)
+    context.told.add((asset, slot))
+    found = list(dict.fromkeys(found))
+    causes = tuple(_explain(context, name, above) for name, above in found[:MOST_CAUSES])
     return Explanation(
-        asset, context.facts.indexes[asset].key(slot), reason, because, evidence, causes, more
+        asset, key, reason, because, evidence, causes, more=max(0, len(found) - MOST_CAUSES)
     )
+
+
+def _left_for_later(
+    context: _Context, verdict: Staleness, slot: int, evidence: dict[str, object]
+) -> str:
+    """Why a plan leaves it out for now, if it does: not due, or in the hands of live runs."""
+    asset, words = verdict.asset, ""
+    if not bool(verdict.facts.due[slot]):
+        due_at = first_due_at(context.facts, asset, _only(context, asset, slot))
+        assert due_at is not None  # what has no window is due
+        evidence |= {"due": False, "due_at": due_at.isoformat()}
+        words += f"; {not_due(due_at)}"
+    if bool(verdict.facts.in_flight[slot]):
+        runs = runs_on(context.facts, asset, _only(context, asset, slot))
+        evidence |= {"in_flight": True, "runs": runs}
+        words += f"; {being_made(runs)}"
+    return words
+
+
+def _only(context: _Context, asset: str, slot: int) -> NDArray[np.bool_]:
+    mask = np.zeros(len(context.facts.indexes[asset]), dtype=np.bool_)
+    mask[slot] = True
+    return mask
+
+
+def _blocked(context: _Context, asset: str, slot: int) -> BlockedRow | None:
+    """What keeps this one partition from running, of the row of all that are kept alike; None if nothing does."""
+    only = _only(context, asset, slot)
+    for row in context.blocked.get(asset, ()):
+        if row.partitions.mask()[slot]:
+            _, bound = context.judged[asset]
+            return row_of(context.facts, asset, only, row, bound)
+    return None
+
+
+def _waits(
+    bound: Sequence[BoundDependency], slot: int, stuck: BlockedRow, evidence: dict[str, object]
+) -> str:
+    """What stands in the way, in the words of the plan; of what the upstream definition does not have, also the names."""
+    words, told = f"; blocked: {stuck.sentence()}", stuck.evidence()
+    if stuck.kind is Blocked.OUTSIDE_UPSTREAM:
+        lacking = next(
+            edge.mapped.missing_keys(slot)
+            for edge in bound
+            if edge.dependency.upstream == stuck.upstream
+            and edge.mapped.missing[slot]
+            and not edge.dependency.allow_missing
+        )
+        words += f": {', '.join(lacking)}"
+        told["lacking"] = lacking
+    evidence["blocked_by"] = told
+    return words
 
 
 def _evidence(
@@ -204,16 +256,6 @@ def _lateness(
     return ""
 
 
-def _waits(bound: Sequence[BoundDependency], slot: int, evidence: dict[str, object]) -> str:
-    """What it reads that an upstream definition does not have, so that it can't run; nothing if it has all."""
-    for edge in bound:
-        lacking = edge.mapped.missing_keys(slot)
-        if lacking and not edge.dependency.allow_missing:
-            evidence["blocked_by"] = {"upstream": edge.dependency.upstream, "lacking": lacking}
-            return f"; blocked: it reads {', '.join(lacking)}, which {edge.dependency.upstream} does not have"
-    return ""
-
-
 def _titles(changed: Sequence[PartChange]) -> str:
     """The changed parts before the rest of a sentence; empty if none is known."""
     if not changed:
@@ -225,12 +267,34 @@ def _titles(changed: Sequence[PartChange]) -> str:
 
 def _because_of(
     context: _Context, reason: Reason, guilty: tuple[str, int], past: PartitionHistory
-) -> str:
+) -> tuple[str, dict[str, object]]:
+    """The sentence and figures of a partition that is stale because of another."""
     name = context.name(*guilty)
-    if reason is Reason.UPSTREAM:
-        return f"{name} is stale; this runs only if that changes"
     changed = int(context.judged[guilty[0]][0].facts.data_seq[guilty[1]])
-    return f"{name} changed (seq {changed}) after this was computed (it read up to seq {past.read_seq})"
+    figures: dict[str, object] = {"upstream": name, "upstream_seq": changed}
+    if reason is Reason.UPSTREAM:
+        return f"{name} is stale; this runs only if that changes", figures
+    return (
+        f"{name} changed (seq {changed}) after this was computed (it read up to seq {past.read_seq})",
+        figures,
+    )
+
+
+def _keys_changed(
+    context: _Context,
+    verdict: Staleness,
+    bound: Sequence[BoundDependency],
+    slot: int,
+    past: PartitionHistory,
+) -> tuple[str, dict[str, object]]:
+    """The sentence and figures of a partition that reads across keys, of which one went or came back."""
+    edge = bound[int(verdict.causes[slot])].dependency
+    seq = keys_changed(context.facts, context.facts.graph.spec(verdict.asset), edge)
+    told = (
+        f"a partition of {edge.upstream} was removed or came back (seq {seq})"
+        f" after this was computed (it read up to seq {past.read_seq})"
+    )
+    return told, {"upstream": edge.upstream, "upstream_seq": seq}
 
 
 def _guilty(

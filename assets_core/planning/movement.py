@@ -26,6 +26,7 @@ import numpy as np
 
 from assets_core.model.errors import PlanError, PlanMovedError
 from assets_core.planning.planner import plan_run
+from assets_core.planning.reasons import being_made
 from assets_core.planning.saved_plan import NEW_PLAN
 from assets_core.planning.staleness import bind_dependencies, partition_facts
 from partitions.definitions import PartitionKind
@@ -224,7 +225,8 @@ def _obstacles(part: AssetPlan | None) -> Iterator[tuple[str, Mask]]:
     if part is not None:
         for row in part.blocked:
             yield row.sentence(), row.partitions.mask()
-        yield "a live run is working on them", part.in_flight.mask()
+        if part.in_flight:
+            yield being_made(part.runs), part.in_flight.mask()
 
 
 def _over(facts: Facts, asset: str, sets: list[PartitionSet]) -> Mask:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assets_core.planning.reasons import Blocked, Reason
+from assets_core.planning.reasons import PASSED_OVER, WAITING, Blocked, Reason, being_made, not_due
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from partitions.sets import PartitionSet
@@ -46,24 +46,45 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockedRow:
-    """Partitions of one asset that are stale but can't run, and the upstream asset that stands in the way."""
+    """Partitions of one asset that are stale but can't run, and the upstream asset that stands in the way.
+
+    `waits_for` are its partitions that are in the way; None if it is what the upstream definition does not have. `until` says when the
+    first of `partitions` has them due (UPSTREAM_NOT_DUE), `runs` which runs make them (UPSTREAM_IN_FLIGHT).
+    """
 
     partitions: PartitionSet
     kind: Blocked
     upstream: str
+    waits_for: PartitionSet | None = None
+    until: datetime | None = None
+    runs: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """Why they can't run."""
-        return self.kind.sentence(self.upstream)
+        return self.kind.sentence(self.upstream, self.until, self.runs)
+
+    def evidence(self) -> Json:
+        """What stands in the way, without the partitions."""
+        told: Json = {"blocked": self.kind.name.lower(), "upstream": self.upstream}
+        if self.until is not None:
+            told["until"] = self.until.isoformat()
+        if self.runs:
+            told["runs"] = self.runs
+        return told
 
     def as_json(self) -> Json:
         """A JSON object."""
-        return {
-            "blocked": self.kind.name.lower(),
+        told = {
+            **self.evidence(),
             "because": self.sentence(),
-            "upstream": self.upstream,
             "partitions": set_as_json(self.partitions),
         }
+        if self.waits_for is not None:
+            told["waits_for"] = set_as_json(self.waits_for)
+        return told
+
+
+_LEFT_OUT = ("not_due", "in_flight", "waiting", "passed_over")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,9 +92,10 @@ class AssetPlan:
     """One asset's part of a plan.
 
     `partitions` is the union of the rows: what would run. `fresh` counts the partitions in scope that need nothing. `not_due` and
-    `in_flight` are stale partitions left out because their window isn't closed yet, or because a live run works on them; `waiting`
-    those that are stale only because of what they read, which this plan does not run; `passed_over` those that are stale, but not
-    missing, in a plan of what is missing. All of these sets are disjoint, and none of their partitions counts as fresh.
+    `in_flight` are stale partitions left out because their window closed too short a time ago, or because live runs work on them: not
+    before `due_at`, and `runs`. `waiting` are those that are stale only because of what they read, which this plan does not run;
+    `passed_over` those that are stale, but not missing, in a plan of what is missing. All of these sets are disjoint, and none of their
+    partitions counts as fresh.
     """
 
     asset: str
@@ -85,6 +107,19 @@ class AssetPlan:
     waiting: PartitionSet
     passed_over: PartitionSet
     fresh: int
+    due_at: datetime | None = None
+    runs: tuple[str, ...] = ()
+
+    def left_out(self) -> Iterator[tuple[str, PartitionSet, str]]:
+        """What is stale, neither planned nor blocked: the name of the set, its partitions, and why; empty ones are skipped."""
+        if self.not_due:
+            yield "not_due", self.not_due, not_due(self.due_at)
+        if self.in_flight:
+            yield "in_flight", self.in_flight, being_made(self.runs)
+        if self.waiting:
+            yield "waiting", self.waiting, WAITING
+        if self.passed_over:
+            yield "passed_over", self.passed_over, PASSED_OVER
 
     @property
     def conditional(self) -> PartitionSet:
@@ -102,10 +137,11 @@ class AssetPlan:
             "partitions": set_as_json(self.partitions),
             "rows": [row.as_json() for row in self.rows],
             "blocked": [row.as_json() for row in self.blocked],
-            "not_due": set_as_json(self.not_due),
-            "in_flight": set_as_json(self.in_flight),
-            "waiting": set_as_json(self.waiting),
-            "passed_over": set_as_json(self.passed_over),
+            **{name: set_as_json(getattr(self, name)) for name in _LEFT_OUT},
+            **{
+                name: {**set_as_json(partitions), "because": because}
+                for name, partitions, because in self.left_out()
+            },
             "fresh": self.fresh,
         }
 

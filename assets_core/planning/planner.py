@@ -4,7 +4,7 @@
 
 A transitive partition is planned only if the upstream that makes it so is planned as well: running it alone could change nothing.
 Otherwise it waits: it is neither run nor called fresh.
-A partition is blocked if it must read an upstream partition that has no data and that this plan does not make.
+A partition is blocked if it must read an upstream partition that has no data and that this plan does not make (`obstacles`).
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import numpy as np
 
 from assets_core.model.errors import DefinitionError
 from assets_core.planning.columns import put
+from assets_core.planning.obstacles import blocked_row, find_obstacles, first_due_at, runs_on
 from assets_core.planning.plan import AssetPlan, BlockedRow, Plan, PlanRow
 from assets_core.planning.reasons import Blocked, Reason
 from assets_core.planning.staleness import NO_CAUSE, bind_dependencies, judge
-from partitions.keyed_mappings import All
 from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from assets_core.planning.obstacles import Obstacles
     from assets_core.planning.staleness import BoundDependency, Facts, Staleness, Upstream
 
     Mask = NDArray[np.bool_]
@@ -68,13 +69,14 @@ class PlanRequest:
 class _Planning:
     """What the parts of one planning share; the dictionaries grow in topological order.
 
-    `planned` holds what runs per asset, `reached` the partitions that `downstream` widens the scope by.
+    `planned` holds what runs per asset, `stuck` what is blocked, `reached` the partitions that `downstream` widens the scope by.
     """
 
     facts: Facts
     request: PlanRequest
     above_selection: Mapping[str, Mask]
     planned: dict[str, Mask] = field(default_factory=dict)
+    stuck: dict[str, Mask] = field(default_factory=dict)
     reached: dict[str, Mask] = field(default_factory=dict)
 
 
@@ -131,24 +133,32 @@ def _plan_asset(
         fresh = int(np.count_nonzero(scope))
         return AssetPlan(key, none, (), (), none, none, none, none, fresh)
     can_run = wanted & own.due & ~own.in_flight
-    blocked, blockers = _blocked(planning, bound, above, can_run)
-    runs = can_run & (blocked == Blocked.NOT_BLOCKED)
+    obstacles = find_obstacles(
+        facts, bound, above, can_run, planned=planning.planned, stuck=planning.stuck
+    )
+    runs = can_run & (obstacles.kinds == Blocked.NOT_BLOCKED)
+    stuck = can_run ^ runs
+    not_due, in_flight = wanted & ~own.due, wanted & own.due & own.in_flight
     left_out = scope & ~wanted & verdict.stale
     # Stale by itself and not wanted: that's what a plan of what is missing does.
     passed_over = left_out & verdict.root
     if runs.any():
         planning.planned[key] = runs
+    if stuck.any():
+        planning.stuck[key] = stuck
     rows = _rows(facts, key, runs, reasons, causes)
     return AssetPlan(
         asset=key,
         partitions=rows[0].partitions if len(rows) == 1 else PartitionSet.from_mask(index, runs),
         rows=tuple(rows),
-        blocked=tuple(_blocked_rows(facts, key, can_run ^ runs, blocked, blockers)),
-        not_due=PartitionSet.from_mask(index, wanted & ~own.due),
-        in_flight=PartitionSet.from_mask(index, wanted & own.due & own.in_flight),
+        blocked=tuple(_blocked_rows(facts, key, bound, stuck, obstacles)),
+        not_due=PartitionSet.from_mask(index, not_due),
+        in_flight=PartitionSet.from_mask(index, in_flight),
         waiting=PartitionSet.from_mask(index, left_out & ~passed_over),
         passed_over=PartitionSet.from_mask(index, passed_over),
         fresh=int(np.count_nonzero(scope) - np.count_nonzero(wanted) - np.count_nonzero(left_out)),
+        due_at=first_due_at(facts, key, not_due),
+        runs=runs_on(facts, key, in_flight) if in_flight.any() else (),
     )
 
 
@@ -187,40 +197,6 @@ def _reasons(
     return reasons, causes
 
 
-def _blocked(
-    planning: _Planning,
-    bound: tuple[BoundDependency, ...],
-    above: Mapping[str, Upstream],
-    can_run: Mask,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Per slot why it can't run, and the edge that stands in the way."""
-    blocked = np.zeros(len(can_run), dtype=np.uint8)
-    blockers = np.full(len(can_run), NO_CAUSE, dtype=np.uint8)
-    if not can_run.any():
-        return blocked, blockers
-
-    def mark(mask: Mask, kind: Blocked, position: int) -> None:
-        hit = can_run & mask & (blocked == Blocked.NOT_BLOCKED)
-        put(blocked, hit, kind)
-        put(blockers, hit, position)
-
-    for position, edge in enumerate(bound):
-        if edge.dependency.allow_missing:
-            continue
-        upstream = edge.dependency.upstream
-        absent = ~above[upstream].exists
-        if isinstance(edge.dependency.mapping, All):
-            # It reads what there is: a partition whose window isn't closed yet is no gap.
-            absent &= above[upstream].due
-        if upstream in planning.planned:
-            absent &= ~planning.planned[upstream]
-        if edge.mapped.missing.any():
-            mark(edge.mapped.missing, Blocked.OUTSIDE_UPSTREAM, position)
-        if absent.any():
-            mark(edge.mapped.any_upstream(absent), Blocked.UPSTREAM_MISSING, position)
-    return blocked, blockers
-
-
 def _rows(
     facts: Facts, asset: str, runs: Mask, reasons: NDArray[np.uint8], causes: NDArray[np.uint8]
 ) -> list[PlanRow]:
@@ -238,19 +214,18 @@ def _rows(
 def _blocked_rows(
     facts: Facts,
     asset: str,
+    bound: tuple[BoundDependency, ...],
     stuck: Mask,
-    blocked: NDArray[np.uint8],
-    blockers: NDArray[np.uint8],
-) -> list[BlockedRow]:
-    edges = facts.graph.spec(asset).dependencies
-    return [
-        BlockedRow(
-            PartitionSet.from_mask(facts.indexes[asset], mask),
-            Blocked(kind),
-            edges[position].upstream,
-        )
-        for kind, position, mask in _groups(stuck, blocked, blockers)
-    ]
+    found: Obstacles,
+) -> Iterator[BlockedRow]:
+    for code, position, mask in _groups(stuck, found.kinds, found.positions):
+        kind, edge = Blocked(code), bound[position]
+        upstream = found.upstream.get((kind, position))
+        if upstream is None:
+            partitions = PartitionSet.from_mask(facts.indexes[asset], mask)
+            yield BlockedRow(partitions, kind, edge.dependency.upstream)
+        else:
+            yield blocked_row(facts, asset, mask, kind, edge=edge, upstream=upstream)
 
 
 def _groups(

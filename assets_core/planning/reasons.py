@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
 
 
 class Reason(IntEnum):
@@ -78,9 +82,18 @@ class Blocked(IntEnum):
     NOT_BLOCKED = 0
     UPSTREAM_MISSING = 1
     OUTSIDE_UPSTREAM = 2
+    UPSTREAM_BLOCKED = 3
+    UPSTREAM_NOT_DUE = 4
+    UPSTREAM_IN_FLIGHT = 5
 
-    def sentence(self, upstream: str) -> str:
-        """What it means for a group of partitions that read `upstream`."""
+    def sentence(
+        self, upstream: str, until: datetime | None = None, runs: Sequence[str] = ()
+    ) -> str:
+        """What it means for a group of partitions that read `upstream`, which is not due `until` then, or which `runs` work on.
+
+        >>> Blocked.UPSTREAM_IN_FLIGHT.sentence("orders", runs=["4711"])
+        'orders has no data there yet: being made by run 4711'
+        """
         match self:
             case Blocked.NOT_BLOCKED:
                 return "not blocked"
@@ -88,5 +101,30 @@ class Blocked(IntEnum):
                 return f"{upstream} has no data there and is not part of this plan"
             case Blocked.OUTSIDE_UPSTREAM:
                 return f"they read partitions that {upstream} does not have"
+            case Blocked.UPSTREAM_BLOCKED:
+                return f"{upstream} has no data there and is blocked itself"
+            case Blocked.UPSTREAM_NOT_DUE:
+                return f"{upstream} has no data there and is {not_due(until)}"
+            case Blocked.UPSTREAM_IN_FLIGHT:
+                return f"{upstream} has no data there yet: {being_made(runs)}"
             case _:
                 assert_never(self)
+
+
+WAITING = "stale because of what they read, which is not part of this plan"
+PASSED_OVER = "stale, but not missing"
+
+
+def not_due(until: datetime | None) -> str:
+    """What is told of partitions whose windows closed too short a time ago; `until` is when the first of them becomes due."""
+    assert until is not None
+    return f"not due before {until.isoformat()}"
+
+
+def being_made(runs: Sequence[str]) -> str:
+    """What is told of partitions that these live runs work on.
+
+    >>> being_made(["4711", "4712"])
+    'being made by runs 4711, 4712'
+    """
+    return f"being made by run{'s' if len(runs) > 1 else ''} {', '.join(runs)}"

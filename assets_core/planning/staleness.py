@@ -151,8 +151,8 @@ def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
         layout=facts.shared.layouts.answer(
             (index, id(recorded.ids)), lambda: Layout.of(index, recorded.ids)
         ),
-        lost=_mask_of_ids(index, facts.lost.get(spec.key, ())),
-        in_flight=_mask_of_ids(
+        lost=mask_of_ids(index, facts.lost.get(spec.key, ())),
+        in_flight=mask_of_ids(
             index, [id_ for run in facts.state.in_flight.values() for id_ in run.get(spec.key, ())]
         ),
         due=facts.shared.due.answer(
@@ -282,7 +282,8 @@ def _with_ancestors(graph: AssetGraph, assets: Iterable[str]) -> tuple[str, ...]
     return tuple(key for key in graph.order if key in wanted)
 
 
-def _mask_of_ids(index: PartitionIndex, ids: Collection[int]) -> Mask:
+def mask_of_ids(index: PartitionIndex, ids: Collection[int]) -> Mask:
+    """The slots with one of these ids."""
     mask = np.zeros(len(index), dtype=np.bool_)
     if ids:
         slots = index.slots_of_ids(np.fromiter(ids, dtype=np.int64, count=len(ids)))

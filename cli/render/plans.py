@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from partitions.sets import PartitionSet
 
 COLUMNS = ("asset", "action", "reason", "because", "cause", "count", "partitions")
-NOT_DUE = "not due yet"
-IN_FLIGHT = "a live run is working on them"
-WAITING = "stale because of what they read, which is not part of this plan"
-PASSED_OVER = "stale, but not missing"
 
 
 def plan_report(
@@ -172,15 +168,9 @@ def _rows(part: AssetPlan) -> Iterator[tuple[Content, ...]]:
             _which(blocked.partitions),
         )
         name = ""
-    for partitions, why in (
-        (part.not_due, NOT_DUE),
-        (part.in_flight, IN_FLIGHT),
-        (part.waiting, WAITING),
-        (part.passed_over, PASSED_OVER),
-    ):
-        if partitions:
-            yield name, f"{len(partitions):,}", Span(why, Style.DIM), _which(partitions)
-            name = ""
+    for _, partitions, why in part.left_out():
+        yield name, f"{len(partitions):,}", Span(why, Style.DIM), _which(partitions)
+        name = ""
 
 
 def _which(partitions: PartitionSet) -> str:
@@ -199,14 +189,7 @@ def _records(plan: Plan) -> Iterator[dict[str, object]]:
             for row in part.blocked
         ]
         told += [
-            (action, None, why, None, partitions)
-            for action, why, partitions in (
-                ("not_due", NOT_DUE, part.not_due),
-                ("in_flight", IN_FLIGHT, part.in_flight),
-                ("waiting", WAITING, part.waiting),
-                ("passed_over", PASSED_OVER, part.passed_over),
-            )
-            if partitions
+            (action, None, why, None, partitions) for action, partitions, why in part.left_out()
         ]
         for *values, partitions in told:
             row_values = (part.asset, *values, len(partitions), partitions.expression())

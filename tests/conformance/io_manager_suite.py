@@ -1571,6 +1571,42 @@ class ReadLaws(IOManagerSuite):
         with pytest.raises(IOManagerError, match="2025-02-01"):
             steps.rows(target(), [first, second])
 
+    @pytest.mark.parametrize("written", [False, True])
+    @pytest.mark.parametrize(
+        ("where", "part"),
+        [
+            (target(), days("2025-01-31")),
+            (target(Append()), days("2025-01-31")),
+            (target(Merge(keys=["id"])), days("2025-01-31")),
+            (target(SCD2(keys=["id"])), days("2025-01-31")),
+            (target(by="day"), days("2025-01-31")),
+            (target(by="shop", kind=None), keys("north")),
+            (whole(), UNPARTITIONED),
+        ],
+        ids=["replace", "append", "merge", "scd2", "by day", "by key", "unpartitioned"],
+    )
+    def test_no_partitions_are_no_rows_also_where_nothing_was_ever_written(
+        self, steps: Steps, where: Target, part: Sequence[PartitionSlice], *, written: bool
+    ) -> None:
+        reason = steps.manager.supports(where)
+        if reason is not None:
+            pytest.skip(reason)
+        if written:
+            rows = {"id": [1], "day": [date(2025, 1, 31)], "shop": ["north"]}
+            steps.write(where, part, pa.table(rows))
+        for columns in (None, ("id",)):
+            found = steps.manager.read(ReadRequest(where, (), columns)).read_all()
+            assert found.num_rows == 0
+            assert columns is None or found.schema.names == ["id"]
+
+    def test_no_partitions_have_the_declared_columns(self, steps: Steps) -> None:
+        schema = pa.schema({"id": pa.int64(), "name": pa.string()})
+        where = declared(schema)
+        found = steps.manager.read(ReadRequest(where, ())).read_all()
+        assert (found.num_rows, found.schema) == (0, schema)
+        found = steps.manager.read(ReadRequest(where, (), ("name",))).read_all()
+        assert found.schema == pa.schema({"name": pa.string()})
+
     def test_only_the_wanted_columns_come_in_the_wanted_order(self, steps: Steps) -> None:
         steps.write(target(), days("2025-01-31"), table(a=[1], b=[2], c=[3]))
         assert steps.rows(target(), days("2025-01-31"), ("c", "a")) == [{"c": 3, "a": 1}]

@@ -102,9 +102,13 @@ def test_what_can_not_run_says_what_it_waits_for() -> None:
     project.bench.resolve()
     told = project.explain("ahead", "2025-01-07")
     assert told.because == (
-        "never materialized; blocked: it reads after 2025-01-07, which source does not have"
+        "never materialized; blocked: they read partitions that source does not have: after 2025-01-07"
     )
-    assert told.evidence["blocked_by"] == {"upstream": "source", "lacking": ("after 2025-01-07",)}
+    assert told.evidence["blocked_by"] == {
+        "blocked": "outside_upstream",
+        "upstream": "source",
+        "lacking": ("after 2025-01-07",),
+    }
     assert "blocked" not in project.explain("ahead", "2025-01-06").because
 
 
@@ -187,6 +191,46 @@ def test_the_tree_of_a_transitive_partition_ends_at_the_first_cause() -> None:
     assert first.causes == ()
 
 
+def test_what_was_told_once_is_not_told_again_however_many_ways_lead_there() -> None:
+    @asset(partitions=WEEK, code_version="1")
+    def level_0(context: AssetContext) -> pa.Table:
+        return pa.table({"n": [day_of(context)]})
+
+    @asset(name="level_0", partitions=WEEK, code_version="2")
+    def other_code(context: AssetContext) -> pa.Table:
+        return pa.table({"n": [day_of(context)]})
+
+    def level(number: int) -> object:
+        @asset(
+            name=f"level_{number}",
+            partitions=WEEK,
+            inputs={"days": Input(f"level_{number - 1}", mapping=LastN(7))},
+        )
+        def reads(days: pa.Table) -> pa.Table:
+            return days.slice(0, 1)
+
+        return reads
+
+    above = [level(number) for number in range(1, 10)]
+    project = Project()
+    for first in (level_0, other_code):
+        project.bench.assets = [first, *above]
+        project.bench.resolve()
+        if first is level_0:
+            project.bench.run()
+    told = project.explain("level_9", "2025-01-07")
+    names: list[str] = []
+    pending = [told]
+    while pending:
+        one = pending.pop()
+        names.append(one.name)
+        if one.because.endswith("(see above)"):
+            assert not one.causes
+        pending += one.causes
+    assert len(names) <= 5 * len(set(names))
+    assert {name.partition("@")[0] for name in names} == {f"level_{n}" for n in range(10)}
+
+
 def test_lost_data_names_the_run_that_had_made_it() -> None:
     project = Project()
     project.bench.run()
@@ -237,7 +281,8 @@ def test_a_partition_whose_window_closed_just_now_is_not_due_yet() -> None:
     project.closed_after = timedelta(hours=13)
     project.reload()
     told = project.explain("bronze", "2025-01-07")
-    assert told.because.endswith("not due yet: its window closed less than `closed_after` ago")
+    assert told.because.endswith("; not due before 2025-01-08T13:00:00+00:00")
+    assert (told.evidence["due"], told.evidence["due_at"]) == (False, "2025-01-08T13:00:00+00:00")
     assert project.bench.plan().of("bronze").not_due.describe() == "2025-01-07 (1)"
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -15,7 +16,7 @@ from assets_core.authoring.definitions import Definitions
 from assets_core.execution.step_order import InputOrder, StepOrder
 from assets_core.model.errors import DefinitionError, UserCodeError
 from io_managers import DuckDBIOManager, MemoryIOManager, ParquetIOManager
-from partitions import DailyPartitions, LastN
+from partitions import All, DailyPartitions, LastN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,3 +151,69 @@ def test_what_a_lazy_frame_raises_when_it_is_collected_is_the_users() -> None:
 
     with pytest.raises(UserCodeError, match="wrong raised ColumnNotFoundError"):
         materialize([wrong], io_manager=MemoryIOManager())
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "parquet", "memory"])
+@pytest.mark.parametrize("columns", [None, ["amount"]])
+def test_what_may_be_missing_arrives_without_rows_where_nothing_was_ever_written(
+    kind: str, columns: list[str] | None, tmp_path: Path
+) -> None:
+    orders_maybe = Input("later", mapping=All(), allow_missing=True, columns=columns)
+    seen: list[object] = []
+
+    @asset(partitions=DailyPartitions("2300-01-01"))
+    def later() -> pa.Table:
+        raise AssertionError("there is no partition of it")
+
+    @asset(inputs={"rows": orders_maybe})
+    def whole(rows: pa.Table) -> None:
+        seen.append(("whole", rows.num_rows, rows.column_names))
+
+    @asset(inputs={"rows": orders_maybe})
+    def stream(rows: pa.RecordBatchReader) -> None:
+        seen.append(("stream", rows.read_all().num_rows, rows.schema.names))
+
+    @asset(inputs={"rows": orders_maybe})
+    def apart(rows: dict[str, pa.Table]) -> None:
+        seen.append(("apart", len(rows), columns or []))
+
+    @asset(inputs={"rows": orders_maybe})
+    def pandas_frame(rows: pd.DataFrame) -> None:
+        seen.append(("pandas", len(rows), list(rows.columns)))
+
+    @asset(inputs={"rows": orders_maybe})
+    def frame(rows: pl.DataFrame) -> None:
+        seen.append(("frame", rows.height, rows.columns))
+
+    @asset(inputs={"rows": orders_maybe})
+    def lazy(rows: pl.LazyFrame) -> None:
+        seen.append(("lazy", rows.collect().height, rows.collect().columns))
+
+    @asset(inputs={"rows": Input("later", mapping=All(), allow_missing=True, columns=["amount"])})
+    def relation(rows: duckdb.DuckDBPyRelation) -> None:
+        seen.append(("relation", len(rows.fetchall()), columns or []))
+
+    readers = [whole, stream, apart, pandas_frame, frame, lazy, relation]
+    materialize([later, *readers], io_manager=manager_of(kind, tmp_path))
+    assert sorted(seen) == sorted(
+        (name, 0, columns or [])
+        for name in ("whole", "stream", "apart", "pandas", "frame", "lazy", "relation")
+    )
+
+
+def test_a_relation_of_rows_of_which_no_column_is_known_says_what_to_write(tmp_path: Path) -> None:
+    @asset(partitions=DailyPartitions("2300-01-01"))
+    def later() -> pa.Table:
+        raise AssertionError("there is no partition of it")
+
+    @asset(inputs={"rows": Input(later, mapping=All(), allow_missing=True)})
+    def relation(rows: duckdb.DuckDBPyRelation) -> None:
+        raise AssertionError("not called")
+
+    summary = materialize(
+        [later, relation], io_manager=manager_of("duckdb", tmp_path), raise_on_error=False
+    )
+    assert summary.failures[0].message == (
+        "rows of which no column is known can't be a DuckDB relation"
+        " (name the columns with Input(…, columns=[…]) or declare them with schema=…; or annotate the parameter with pa.Table)"
+    )

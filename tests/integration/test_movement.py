@@ -252,7 +252,7 @@ def test_what_a_live_run_works_on_is_told() -> None:
     with pytest.raises(PlanMovedError) as caught:
         replan(saved, lambda _: busy, NOW)
     assert caught.value.message.splitlines()[1:] == [
-        "bronze@2025-01-02 was to run, and can't now: a live run is working on them"
+        "bronze@2025-01-02 was to run, and can't now: being made by run run-1"
     ]
 
 

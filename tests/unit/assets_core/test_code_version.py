@@ -57,7 +57,7 @@ def project(tmp_path: Path) -> Iterator[Callable[..., Asset]]:
 
     def forget() -> None:
         for name in set(sys.modules) - before:
-            if name.partition(".")[0] == "shop":
+            if name.partition(".")[0] in {"shop", "lake"}:
                 del sys.modules[name]
         sys.path[:] = paths
         invalidate_caches()
@@ -260,6 +260,42 @@ def test_an_import_inside_of_the_function_is_followed(project: Callable[..., Ass
     before = version(project(orders))
     assert before == version(project(orders))
     assert before != version(project(orders, helpers=HELPERS.replace(".strip", ".lstrip")))
+
+
+@pytest.mark.parametrize(
+    ("statement", "called"),
+    [
+        ("import lake.rules", "lake.rules.keep(1)"),
+        ("import lake.rules as rules", "rules.keep(1)"),
+        ("from lake import rules", "rules.keep(1)"),
+        ("from lake.rules import keep", "keep(1)"),
+        ("import lake.deep.inner", "lake.deep.inner.keep(1)"),
+        ("from lake.deep import inner", "inner.keep(1)"),
+    ],
+)
+@pytest.mark.parametrize("where", ["at the top", "in the function"])
+def test_a_helper_in_a_folder_without_init_is_followed(
+    project: Callable[..., Asset], statement: str, called: str, where: str
+) -> None:
+    top, inside = (statement, "pass") if where == "at the top" else ("", statement)
+    orders = f"""
+        from assets_core import asset
+        {top}
+
+        @asset
+        def orders():
+            {inside}
+            return {called}
+        """
+
+    def with_helper(returned: str) -> str:
+        body = f"def keep(row):\n    return {returned}\n\ndef other(row):\n    return 1\n"
+        files = {"..__in__lake__in__rules": body, "..__in__lake__in__deep__in__inner": body}
+        return version(project(orders, **files))
+
+    before = with_helper("row")
+    assert with_helper("row") == before
+    assert with_helper("[row]") != before
 
 
 def test_helpers_that_call_each_other_are_followed_once(project: Callable[..., Asset]) -> None:
