@@ -43,6 +43,8 @@ def stored_type(kind: pa.DataType) -> pa.DataType | None:
         key, item = stored_type(kind.key_type), stored_type(kind.item_type)
         return None if key is None or item is None else pa.map_(key, item)
     if is_.is_struct(kind):
+        if not kind.num_fields:
+            return None
         parts = [(kind.field(i).name, stored_type(kind.field(i).type)) for i in range(len(kind))]
         return None if any(part is None for _, part in parts) else pa.struct(parts)
     if is_.is_timestamp(kind):

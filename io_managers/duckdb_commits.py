@@ -138,14 +138,27 @@ def column_types(connection: DuckDBPyConnection, source: str) -> dict[str, str]:
 
 
 def arrow_schema(connection: DuckDBPyConnection, source: str) -> pa.Schema:
-    """The visible columns of a table or registered name, with the Arrow types that DuckDB hands out."""
+    """The visible columns of a table or registered name, with the Arrow types that readers get."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     reader = connection.sql(f"select * from {source} limit 0").to_arrow_reader()
     try:
-        return pa.schema([field for field in reader.schema if field.name != PARTITION_COLUMN])
+        fields = [field for field in reader.schema if field.name != PARTITION_COLUMN]
+        return with_durations(pa.schema(fields))
     finally:
         reader.close()
+
+
+def with_durations(schema: pa.Schema) -> pa.Schema:
+    """The schema with durations where DuckDB hands out intervals, as which it stores them."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    return pa.schema(
+        [
+            field.with_type(pa.duration("us")) if pa.types.is_interval(field.type) else field
+            for field in schema
+        ]
+    )
 
 
 def own_tables(connection: DuckDBPyConnection) -> dict[str, OwnTable]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import PARTITION_COLUMN
-from io_managers.duckdb_commits import arrow_schema, qualified
+from io_managers.duckdb_commits import arrow_schema, qualified, with_durations
 from io_managers.duckdb_history import history_of
 from io_managers.moments import is_history
 from io_managers.partition_columns import (
@@ -128,7 +128,7 @@ def rows_of(
                 BATCH_ROWS
             )
             try:
-                yield reader if schema is None else conformed_stream(reader, schema)
+                yield conformed_stream(reader, schema or with_durations(reader.schema))
             finally:
                 # DuckDB 2.0 takes no further statement while a result is open.
                 reader.close()

@@ -356,10 +356,14 @@ def _not_storable(asset: str, schema: TableSchema) -> str | None:
 
     from io_managers.row_shape import declared_schema  # noqa: PLC0415 - see the module's first lines
 
+    declared = declared_schema(schema)
     try:
-        _storable(asset, pa.RecordBatch.from_pylist([], schema=declared_schema(schema)))
+        stored = _storable(asset, pa.RecordBatch.from_pylist([], schema=declared)).schema
     except DataError as error:
         return error.message.removeprefix(f"{asset}: ")
+    for field in declared:
+        if stored.field(field.name).type != field.type:
+            return f"column {field.name!r} is {field.type}, and DuckDB keeps microseconds"
     return None
 
 
@@ -367,20 +371,50 @@ def _storable(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch in types that DuckDB stores without a loss. Raises DataError naming the column."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
+    from io_managers.nested_types import types_within  # noqa: PLC0415 - see the module's first lines
+
     for i, field in enumerate(batch.schema):
-        kind = field.type
-        if pa.types.is_float16(kind) or pa.types.is_decimal256(kind) or pa.types.is_union(kind):
+        kind, coarser = field.type, _in_microseconds(field.type)
+        if coarser != kind:
+            try:
+                column = batch.column(i).cast(coarser)
+            except pa.ArrowInvalid as error:
+                what = (
+                    "a timestamp with time zone" if pa.types.is_timestamp(kind) else "a duration"
+                )
+                raise DataError(
+                    f"{asset}: column {field.name!r} has nanoseconds, and DuckDB keeps microseconds in {what}",
+                    hint=f"round it, for instance to {coarser}",
+                ) from error
+            batch = batch.set_column(i, field.name, column)
+        elif not all(map(_is_storable, types_within(kind))) or _has_durations_within(kind):
             raise DataError(
                 f"{asset}: column {field.name!r} is {kind}, which DuckDB does not store",
                 hint="cast it in the function that returns the rows, or store the asset as Parquet",
             )
-        if pa.types.is_timestamp(kind) and kind.unit == "ns" and kind.tz is not None:
-            try:
-                column = batch.column(i).cast(pa.timestamp("us", tz=kind.tz))
-            except pa.ArrowInvalid as error:
-                raise DataError(
-                    f"{asset}: column {field.name!r} has nanoseconds, and DuckDB keeps microseconds in a timestamp with time zone",
-                    hint='round it, for instance to pa.timestamp("us", tz=…)',
-                ) from error
-            batch = batch.set_column(i, field.name, column)
     return batch
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType:
+    """The type that DuckDB has for instants and durations in nanoseconds; any other type as it is."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    if pa.types.is_timestamp(kind) and kind.unit == "ns" and kind.tz is not None:
+        return pa.timestamp("us", tz=kind.tz)
+    return pa.duration("us") if pa.types.is_duration(kind) and kind.unit == "ns" else kind
+
+
+def _is_storable(kind: pa.DataType) -> bool:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    has_type = not (pa.types.is_float16(kind) or pa.types.is_decimal256(kind))
+    return has_type and _in_microseconds(kind) == kind
+
+
+def _has_durations_within(kind: pa.DataType) -> bool:
+    """Whether there are durations inside of lists, structs or maps: they would come back as DuckDB's intervals."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    from io_managers.nested_types import types_within  # noqa: PLC0415 - see the module's first lines
+
+    return bool(kind.num_fields) and any(map(pa.types.is_duration, types_within(kind)))

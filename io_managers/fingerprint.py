@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assets_core.model.table_schemas import columns_hash
+from io_managers.nested_types import with_types
 from io_managers.workbench import quoted
 
 if TYPE_CHECKING:
@@ -141,17 +142,21 @@ def _many_bodies(bench: Workbench, table: pa.Table, names: Sequence[str]) -> dic
 
 def hashable(table: pa.Table) -> pa.Table:
     """The table with the column types that DuckDB can't read, or reads with a loss, in a form that keeps every difference."""
+    for i, field in enumerate(table.schema):
+        kind = with_types(field.type, _readable)
+        if kind != field.type:
+            table = table.set_column(i, field.name, table.column(i).cast(kind))
+    return table
+
+
+def _readable(kind: pa.DataType) -> pa.DataType:
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
-    for i, field in enumerate(table.schema):
-        kind = field.type
-        if pa.types.is_timestamp(kind) and kind.unit == "ns" and kind.tz is not None:
-            table = table.set_column(i, field.name, table.column(i).cast(pa.int64()))
-        elif pa.types.is_float16(kind):
-            table = table.set_column(i, field.name, table.column(i).cast(pa.float32()))
-        elif pa.types.is_decimal256(kind):
-            table = table.set_column(i, field.name, table.column(i).cast(pa.string()))
-    return table
+    if pa.types.is_timestamp(kind) and kind.unit == "ns" and kind.tz is not None:
+        return pa.int64()
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    return pa.string() if pa.types.is_decimal256(kind) else kind
 
 
 def _is_plain(kind: pa.DataType) -> bool:

@@ -49,13 +49,13 @@ class FolderPlace:
                 os.mkdir(self.root)  # noqa: PTH102 - as above
         except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
             parent = Path(self.root).parent
-            what = (
-                f"{self.root} is a file"
-                if Path(self.root).is_file()
-                else f"there is no folder {parent}"
-            )
+            if Path(self.root).is_file():
+                raise IOManagerError(
+                    f"{self.root} can't be written: it is a file, and should be a folder",
+                    hint="move it away, or correct the path of its IO manager",
+                ) from error
             raise IOManagerError(
-                f"{self.root} can't be written: {what}",
+                f"{self.root} can't be written: there is no folder {parent}",
                 hint=f"make it with: mkdir -p {shlex.quote(str(parent))}, or correct the path of its IO manager",
             ) from error
         except OSError as error:

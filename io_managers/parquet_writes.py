@@ -22,10 +22,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from assets_core.failpoints import failpoint
-from assets_core.model.errors import InternalError, IOManagerError
+from assets_core.model.errors import DataError, InternalError, IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed, Staged, WriteReceipt
 from assets_core.model.specs import Merge
 from io_managers.merging import merged_receipt, plan_merge
+from io_managers.nested_types import types_within
 from io_managers.parquet_layout import (
     check_owner,
     footer_fields,
@@ -64,7 +65,8 @@ class ParquetWriter:
         self._bench = bench
 
     def write_staged(self, request: StageRequest, rows: StagedRows) -> StagedFiles:
-        """Write each partition's file to the stage. Raises IOManagerError."""
+        """Write each partition's file to the stage. Raises IOManagerError, DataError for a column that Parquet can't hold."""
+        _check_types(request.target.asset, rows.schema)
         receipts = tuple(
             WriteReceipt(one.id, facts.rows, facts.bytes, facts.data_version, rows.schema_hash)
             for one, facts in zip(request.slices, rows.facts, strict=True)
@@ -197,6 +199,17 @@ def staged_files(staged: Staged) -> StagedFiles:
     if not isinstance(staged.content, StagedFiles):
         raise InternalError(f"rows of {staged.request.target.asset} were staged elsewhere")
     return staged.content
+
+
+def _check_types(asset: str, schema: pa.Schema) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    for field in schema:
+        if any(pa.types.is_struct(one) and not one.num_fields for one in types_within(field.type)):
+            raise DataError(
+                f"{asset}: column {field.name!r} is {field.type}, and Parquet does not store a struct without fields",
+                hint="leave it out of the returned rows, or store the asset in DuckDB",
+            )
 
 
 class _Overtaken(Exception):  # noqa: N818 - no error: the answer of a fence, on its way to `publish`

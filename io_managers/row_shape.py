@@ -134,7 +134,27 @@ def cast_column(column: pa.Array, kind: pa.DataType) -> pa.Array:
         return column
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), kind)
+    if pa.types.is_interval(column.type):
+        return _durations(column).cast(kind)
     return column.cast(kind)
+
+
+def _durations(column: pa.Array) -> pa.Array:
+    """Intervals, which are DuckDB's durations, in microseconds. Raises pyarrow.ArrowInvalid for one that has no fixed length, or is finer."""
+    import numpy as np  # noqa: PLC0415 - heavy
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    layout = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
+    found = np.frombuffer(column.buffers()[1], layout, len(column) + column.offset)
+    found = found[column.offset :]
+    missing = column.is_null().to_numpy(zero_copy_only=False)
+    known = found[~missing]
+    if known["months"].any():
+        raise pa.ArrowInvalid("an interval of months has no fixed length")
+    if (known["nanoseconds"] % 1000).any():
+        raise pa.ArrowInvalid("an interval is no whole number of microseconds")
+    micros = found["days"].astype(np.int64) * 86_400_000_000 + found["nanoseconds"] // 1000
+    return pa.array(micros, mask=missing).cast(pa.duration("us"))
 
 
 def _undeclared(field: pa.Field, declared: pa.Schema) -> str:

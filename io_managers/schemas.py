@@ -164,6 +164,8 @@ def conformed_stream(stream: pa.RecordBatchReader, schema: pa.Schema) -> pa.Reco
     """The stream with exactly the columns of `schema`; as `conformed`."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
+    if stream.schema == schema:
+        return stream
     return pa.RecordBatchReader.from_batches(schema, (conformed(one, schema) for one in stream))
 
 

@@ -26,6 +26,7 @@ from assets_core.model.column_names import column_name_problem
 from assets_core.model.errors import DataError, InternalError, IOManagerError
 from assets_core.model.specs import Merge, OutOfRange, Replace
 from io_managers.fingerprint import SLOT, SliceFacts, schema_hash, slice_facts
+from io_managers.nested_types import types_within
 from io_managers.partition_columns import (
     SliceMatcher,
     partition_columns,
@@ -34,7 +35,7 @@ from io_managers.partition_columns import (
 from io_managers.paths import path_segment
 from io_managers.row_keys import check_columns, never_null, rows_to_keep
 from io_managers.row_order import sorted_batches
-from io_managers.row_shape import row_shape
+from io_managers.row_shape import cast_column, row_shape
 from io_managers.slicing import by_slot
 from io_managers.workbench import BATCH_ROWS, SPILL_BYTES, Workbench
 
@@ -124,6 +125,7 @@ def take_in(
     asset = request.target.asset
     # Names come first: Arrow itself stumbles over a name that is there twice.
     _check_names(asset, stream.schema.names)
+    _check_types(asset, stream.schema)
     returned = _in_one_form(asset, _no_rows(stream.schema)).schema
     shape = row_shape(request.target, returned)
     shaped = shape.schema if shape is not None else returned
@@ -395,6 +397,17 @@ def _check_names(asset: str, names: Sequence[str]) -> None:
         raise DataError(f"{asset}: the rows have {told}", hint=hint)
 
 
+def _check_types(asset: str, schema: pa.Schema) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    for field in schema:
+        if any(map(pa.types.is_union, types_within(field.type))):
+            raise DataError(
+                f"{asset}: column {field.name!r} is {field.type}; values of several types in one column are stored nowhere",
+                hint="return them as columns of their own, or as text",
+            )
+
+
 def _in_one_form(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch without dictionaries, views, "large" twins, field flags and metadata: one form of each type."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
@@ -421,7 +434,7 @@ def _converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
     # pyarrow 26 casts lists by views to lists that are wrong, and runs not at all.
     if _has_views(column.type):
         return pa.array(column.to_pylist(), kind)
-    return column.cast(kind)
+    return cast_column(column, kind)
 
 
 def _has_views(kind: pa.DataType) -> bool:
@@ -429,9 +442,10 @@ def _has_views(kind: pa.DataType) -> bool:
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     is_ = pa.types
-    if is_.is_list_view(kind) or is_.is_large_list_view(kind) or is_.is_run_end_encoded(kind):
-        return True
-    return any(_has_views(kind.field(i).type) for i in range(kind.num_fields))
+    return any(
+        is_.is_list_view(one) or is_.is_large_list_view(one) or is_.is_run_end_encoded(one)
+        for one in types_within(kind)
+    )
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

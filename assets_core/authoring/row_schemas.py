@@ -57,6 +57,11 @@ def as_table_schema(key: str, given: object) -> TableSchema | None:
                 f"asset {key!r} has a schema whose column {one.name!r} has no type",
                 hint="give it one, such as pa.string()",
             )
+        if "union<" in str(one.type):
+            raise DefinitionError(
+                f"asset {key!r} has a schema whose column {one.name!r} is {one.type}; values of several types in one column are stored nowhere",
+                hint="give it one type, or a column for each",
+            )
     columns = tuple(Column(one.name, str(one.type), one.nullable) for one in plain)
     return TableSchema(columns, plain.serialize().to_pybytes())
 
@@ -107,16 +112,6 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     is_ = pa.types
     if is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
         return plain_type(kind.value_type)
-    if is_.is_large_string(kind) or is_.is_string_view(kind):
-        return pa.string()
-    if is_.is_large_binary(kind) or is_.is_binary_view(kind):
-        return pa.binary()
-    if is_.is_date64(kind):
-        return pa.date32()
-    if is_.is_timestamp(kind) and kind.tz is not None and kind.unit in {"s", "ms"}:
-        return pa.timestamp("us", tz=kind.tz)  # the one unit of instants that DuckDB has
-    if is_.is_decimal32(kind) or is_.is_decimal64(kind):
-        return pa.decimal128(kind.precision, kind.scale)
     if is_.is_list(kind) or is_.is_large_list(kind):
         plain = pa.list_(plain_type(kind.value_type))
         return kind if kind == plain else plain
@@ -132,6 +127,28 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
         fields = [kind.field(i) for i in range(kind.num_fields)]
         plain = pa.struct([(field.name, plain_type(field.type)) for field in fields])
         return kind if kind == plain else plain
+    return _plain_scalar(kind)
+
+
+def _plain_scalar(kind: pa.DataType) -> pa.DataType:
+    """The same for values without parts. Times, instants and durations are in microseconds, the one unit that DuckDB has for them."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    is_ = pa.types
+    if is_.is_large_string(kind) or is_.is_string_view(kind):
+        return pa.string()
+    if is_.is_large_binary(kind) or is_.is_binary_view(kind) or is_.is_fixed_size_binary(kind):
+        return pa.binary()
+    if is_.is_date64(kind):
+        return pa.date32()
+    if is_.is_time32(kind):
+        return pa.time64("us")
+    if is_.is_interval(kind) or (is_.is_duration(kind) and kind.unit in {"s", "ms"}):
+        return pa.duration("us")
+    if is_.is_timestamp(kind) and kind.tz is not None and kind.unit in {"s", "ms"}:
+        return pa.timestamp("us", tz=kind.tz)
+    if is_.is_decimal32(kind) or is_.is_decimal64(kind):
+        return pa.decimal128(kind.precision, kind.scale)
     return kind
 
 

@@ -109,6 +109,8 @@ def _found(
     try:
         return manager.published(staged.request), failed
     except IOManagerError as error:
+        if error.message == failed.message:
+            return None, failed
         message = f"{failed.message}; and whether the rows arrived can't be asked: {error.message}"
         return None, replace(failed, message=message)
 

@@ -119,12 +119,32 @@ def plain_value(value: object) -> object:
             return value.isoformat()
         case bytes():
             return value.hex()
+        case tuple() if hasattr(value, "months"):  # Arrow's interval, which is DuckDB's
+            return _interval(*value)
         case list() | tuple():
             return [plain_value(one) for one in value]
         case dict():
             return {str(name): plain_value(one) for name, one in value.items()}
         case _:
             return str(value)
+
+
+def _interval(months: int, days: int, nanoseconds: int) -> str:
+    """An interval as DuckDB shows it.
+
+    >>> _interval(1, 2, -3_456_005_000_007_000), _interval(0, 0, 0)
+    ('1 month 2 days -960:00:05.000007', '00:00:00')
+    """
+    parts = [
+        counted(number, name) for number, name in ((months, "month"), (days, "day")) if number
+    ]
+    if nanoseconds or not parts:
+        seconds, nanos = divmod(abs(nanoseconds), 10**9)
+        fraction = f".{nanos // 1000:06}" if nanos else ""
+        minutes, seconds = divmod(seconds, 60)
+        sign = "-" if nanoseconds < 0 else ""
+        parts.append(f"{sign}{minutes // 60:02}:{minutes % 60:02}:{seconds:02}{fraction}")
+    return " ".join(parts)
 
 
 def _records(rows: pa.RecordBatchReader) -> Iterator[dict[str, object]]:

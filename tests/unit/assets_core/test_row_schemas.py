@@ -139,6 +139,10 @@ def test_nested_types_have_one_form_too(kind: pa.DataType, plain: pa.DataType) -
         (pa.schema([("_partition", pa.string())]), "a reserved name"),
         (pa.schema([("", pa.string())]), "without a usable name"),
         (pa.schema([("a", pa.null())]), "column 'a' has no type"),
+        (
+            pa.schema([("a", pa.list_(pa.sparse_union([pa.field("i", pa.int8())])))]),
+            "column 'a' is list<item: sparse_union<",
+        ),
     ],
     ids=lambda value: str(value)[:20],
 )
