@@ -30,7 +30,7 @@ from assets_core.model.errors import DataError
 from assets_core.model.io_manager import AdoptsTables
 from assets_core.model.records import RunStatus
 from cli.commands.conflicts import partitions_of_others, partitions_of_the_dead
-from cli.commands.looking import Unlooked
+from cli.commands.looking import PATIENCE, Unlooked
 from cli.commands.planning import echo_range
 from cli.commands.taking_part import settle_crashed
 from cli.project.execution import make_executor
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from assets_core.execution.events import RunSummary
     from assets_core.execution.run_request import LeftToRun
+    from assets_core.model.errors import IOManagerError
     from assets_core.model.records import RunKind
     from cli.commands.planning import Planned, Source
     from cli.commands.run_options import RunOptions
@@ -84,7 +85,7 @@ class _Job:
 
     def carry_out(self) -> int:
         project = self.project
-        project.go_on_without(self.unlooked.tell, None)
+        project.go_on_without(self._go_on, None)
         planned = self._plan()
         if self._is_idle(planned):
             return self._nothing_to_do(planned)
@@ -109,7 +110,13 @@ class _Job:
                 self._adopt(planned)
             return self._run(planned, run_id, left)
 
+    def _go_on(self, asset: str, error: IOManagerError) -> None:
+        """A place that can't be looked at was waited for as long as for a write. Once is enough."""
+        self.unlooked.tell(asset, error)
+        self.project.go_on_without(self._go_on, PATIENCE)
+
     def _plan(self) -> Planned:
+        self.unlooked.assets.clear()
         return self.order.source.plan(self.project, datetime.now(UTC), to_run=True)
 
     def _is_idle(self, planned: Planned) -> bool:
