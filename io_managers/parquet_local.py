@@ -48,6 +48,8 @@ class FolderPlace:
             if not os.path.isdir(self.root):  # noqa: PTH112 - once per step
                 os.mkdir(self.root)  # noqa: PTH102 - as above
         except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+            if os.path.isdir(self.root):  # noqa: PTH112 - another process made it at this moment
+                return
             parent = Path(self.root).parent
             if Path(self.root).is_file():
                 raise IOManagerError(

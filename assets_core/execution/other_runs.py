@@ -2,7 +2,8 @@
 
 The state says so when a step is claimed. Decided here: whether to wait, to leave it to the other run, or to end; that is what the run was
 told (`OnConflict`). Whether what another run made will do is decided by `run_state`. A run that is in the way may be dead: then
-what it left is settled at once, and the next claim finds the way free.
+what it left is settled at once, and the next claim finds the way free. If a destination does not say what it did, its partitions are left
+alone, whatever this run was told: to wait for the dead would be to wait for ever.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from assets_core.execution.slices import ids_of, keys_of
 from assets_core.model.records import StepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
 
     from assets_core.execution.reporting import RunReport
@@ -49,12 +50,12 @@ class OtherRuns:
         self._report = report
         self._settle = settle
         self._told: set[tuple[str, str, int]] = set()
+        self._unsettled: dict[str, str] = {}
 
     def leave(self) -> None:
         """Settle what the run was told to leave to others."""
         for one in self._request.left:
-            slots = tuple(one.partitions.slots().tolist())
-            self._leave(one.asset, slots, one.run_id)
+            self._leave(one.asset, tuple(one.partitions.slots().tolist()), one.why)
 
     def refused(self, asset: str, slots: Slots, refusal: NotClaimed) -> None:
         """A first attempt of these slots could not start."""
@@ -67,9 +68,10 @@ class OtherRuns:
                 by_run.setdefault(run_id, []).append(slot_of[partition_id])
             for run_id, some in by_run.items():
                 self._held(asset, tuple(some), run_id)
-            self._look_at(by_run)
         if refusal.full:
-            self._pool_is_full(asset, slots, refusal)
+            why = self._pool_is_full(asset, slots, refusal)
+            if why is not None:
+                self._leave(asset, slots, why)
 
     def retry_refused(self, asset: str, slots: Slots, refusal: NotClaimed) -> None:
         """The next attempt of these slots could not start: their pool is full."""
@@ -89,30 +91,37 @@ class OtherRuns:
         match self._request.on_conflict:
             case OnConflict.WAIT:
                 self._tell(asset, slots, run_id)
-                self._state.held(asset, slots, self._again_at())
+                why = self._look_at(run_id)
+                if why is None:
+                    self._state.held(asset, slots, self._again_at())
+                else:
+                    self._leave(asset, slots, why)
             case OnConflict.SKIP:
-                self._leave(asset, slots, run_id)
+                self._leave(asset, slots, f"it is left to run {run_id} (--on-conflict skip)")
+                self._look_at(run_id)
             case OnConflict.FAIL:
-                key = keys_of(self._facts.indexes[asset], slots[:1])[0]
-                name = f"{asset}@{key}" if key else asset
+                keys = keys_of(self._facts.indexes[asset], slots[:1])
+                name = f"{asset}@{keys[0]}" if keys else asset
                 self._state.stop(
                     f"run {run_id} works on {name} (--on-conflict fail)", conflict=True
                 )
+                self._look_at(run_id)
             case _:
                 assert_never(self._request.on_conflict)
 
-    def _leave(self, asset: str, slots: Slots, run_id: str) -> None:
+    def _leave(self, asset: str, slots: Slots, why: str) -> None:
         self._state.leave(asset, slots)
-        why = f"it is left to run {run_id} (--on-conflict skip)"
         self._settle(Settle(asset, slots, StepStatus.SKIPPED, why))
 
-    def _pool_is_full(self, asset: str, slots: Slots, refusal: NotClaimed) -> None:
+    def _pool_is_full(self, asset: str, slots: Slots, refusal: NotClaimed) -> str | None:
+        """Offer nothing of the pool for a while; why it stays full, if all who have its slots are dead and can't be settled."""
         pool = self._facts.graph.spec(asset).pool
         assert pool is not None
         for run_id in refusal.full:
             self._tell(asset, slots, run_id, pool)
+        whys = [self._look_at(run_id) for run_id in refusal.full]
         self._state.pool_full(pool, self._again_at())
-        self._look_at(refusal.full)
+        return whys[0] if all(whys) else None
 
     def _tell(self, asset: str, slots: Slots, run_id: str, pool: str | None = None) -> None:
         """Tell once of each partition whom it waits for, and once of each pool."""
@@ -128,10 +137,16 @@ class OtherRuns:
             self._told.update((place, run_id, slot if pool is None else 0) for slot in new)
             self._report.waits(asset, new, run_id, pool)
 
-    def _look_at(self, run_ids: Iterable[str]) -> None:
-        for run_id in run_ids:
-            if run_id != self._request.run_id:
-                self._effects.settle_dead(run_id)
+    def _look_at(self, run_id: str) -> str | None:
+        """Settle a run if it is dead; why that can't be done. A destination that does not answer is asked once."""
+        if run_id == self._request.run_id:
+            return None
+        if run_id not in self._unsettled:
+            why = self._effects.settle_dead(run_id)
+            if why is None:
+                return None
+            self._unsettled[run_id] = f"run {run_id}, which is dead, can't be settled: {why}"
+        return self._unsettled[run_id]
 
     def _again_at(self) -> datetime:
         return self._effects.clock() + PAUSE

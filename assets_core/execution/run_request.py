@@ -26,11 +26,16 @@ class OnConflict(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeftToRun:
-    """Planned partitions of one asset that are left to another run."""
+    """Planned partitions of one asset that are left to another run; `why` is recorded of each.
+
+    With `is_dead` its process is, and a destination does not say what it did: then they can't be run.
+    """
 
     run_id: str
     asset: str
     partitions: PartitionSet
+    why: str
+    is_dead: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,8 @@ class Effects:
     """What a run needs from the world, passed in so that tests can hold it.
 
     `clock` answers aware UTC; `pause(seconds)` waits and may return early; `new_token` answers unguessable text; `spread` a number in
-    [0, 1) for jitter. `settle_dead` is called with the id of a run that is in the way, and puts right what it left if its process is dead.
+    [0, 1) for jitter. `settle_dead` is called with the id of a run that is in the way, and puts right what it left if its process is dead; it
+    answers why that can't be done, None if it is done or nobody is dead.
     """
 
     clock: Callable[[], datetime]
@@ -64,4 +70,4 @@ class Effects:
     spread: Callable[[], float]
     on_event: Callable[[RunEvent], None] = lambda _: None
     logs: RunLogs | None = None
-    settle_dead: Callable[[str], None] = lambda _: None
+    settle_dead: Callable[[str], str | None] = lambda _: None

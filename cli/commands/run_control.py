@@ -142,10 +142,15 @@ def _holder_of(project: Project, record: RunRecord) -> LockHolder | None:
 
 def _settle(project: Project, printer: Printer, record: RunRecord) -> None:
     """Its process is dead: say what became of its steps now, rather than before the next run."""
+    from assets_core.model.errors import IOManagerError  # noqa: PLC0415
     from cli.commands.taking_part import beside_runs, settle_crashed  # noqa: PLC0415
 
     with beside_runs(project, printer, "runs cancel"):
-        settle_crashed(project, printer, only=record.id)
+        for one in settle_crashed(project, printer, only=record.id):
+            raise IOManagerError(
+                f"run {record.id} is dead and can't be settled: {one.why.message}",
+                hint=one.why.hint,
+            )
 
 
 def _require_this_machine(record: RunRecord, holder: LockHolder) -> None:

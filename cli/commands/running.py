@@ -19,7 +19,7 @@ import secrets
 import signal
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,8 @@ from assets_core.execution.runner import Runner
 from assets_core.model.errors import DataError
 from assets_core.model.io_manager import AdoptsTables
 from assets_core.model.records import RunStatus
-from cli.commands.conflicts import partitions_of_others
+from cli.commands.conflicts import partitions_of_others, partitions_of_the_dead
+from cli.commands.looking import PATIENCE, Unlooked
 from cli.commands.planning import echo_range
 from cli.commands.taking_part import settle_crashed
 from cli.project.execution import make_executor
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from assets_core.execution.events import RunSummary
     from assets_core.execution.run_request import LeftToRun
+    from assets_core.model.errors import IOManagerError
     from assets_core.model.records import RunKind
     from cli.commands.planning import Planned, Source
     from cli.commands.run_options import RunOptions
@@ -66,7 +68,7 @@ class Order:
 def run_order(project: Project, printer: Printer, order: Order) -> int:
     """Plan and run, and answer the exit code."""
     with _signals() as signals:
-        return _Job(project, printer, order, signals).carry_out()
+        return _Job(project, printer, order, signals, Unlooked(printer)).carry_out()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,9 +79,13 @@ class _Job:
     printer: Printer
     order: Order
     signals: _Signals
+    unlooked: Unlooked
+    left_out: set[str] = field(default_factory=set)
+    """Dead runs that can't be settled and have what this run wants."""
 
     def carry_out(self) -> int:
         project = self.project
+        project.go_on_without(self._go_on, None)
         planned = self._plan()
         if self._is_idle(planned):
             return self._nothing_to_do(planned)
@@ -88,21 +94,29 @@ class _Job:
         with project.locks.join(
             run_id, on_wait=lambda holder: self.printer.note(waiting_line(holder))
         ):
-            settle_crashed(project, self.printer)
+            unsettled = settle_crashed(project, self.printer)
             intern_partition_keys(project.resolved.outline, project.store)
             planned = self._plan()
             if not planned.plan.size:
                 return self._nothing_to_do(planned)
-            left = partitions_of_others(project, planned, self.order.options.on_conflict)
+            dead = partitions_of_the_dead(planned, unsettled)
+            self.left_out.update(one.run_id for one in dead)
+            left = dead + partitions_of_others(project, planned, self.order.options.on_conflict)
             if sum(len(one.partitions) for one in left) >= planned.plan.size:
                 for told in left_lines(left):
                     self.printer.note(told)
-                return EXIT_DONE
+                return self._code(planned, EXIT_DONE)
             if self.order.options.adopt:
                 self._adopt(planned)
             return self._run(planned, run_id, left)
 
+    def _go_on(self, asset: str, error: IOManagerError) -> None:
+        """A place that can't be looked at was waited for as long as for a write. Once is enough."""
+        self.unlooked.tell(asset, error)
+        self.project.go_on_without(self._go_on, PATIENCE)
+
     def _plan(self) -> Planned:
+        self.unlooked.assets.clear()
         return self.order.source.plan(self.project, datetime.now(UTC), to_run=True)
 
     def _is_idle(self, planned: Planned) -> bool:
@@ -118,7 +132,18 @@ class _Job:
         self.printer.report(nothing_report(self.order.command, plan, spans=spans))
         # Whoever asked for something by name and got nothing because it is blocked must not take that for success.
         failed = planned.request.is_explicit and plan.blocked > 0 and not plan.fresh
-        return EXIT_FAILED if failed else EXIT_DONE
+        return self._code(planned, EXIT_FAILED if failed else EXIT_DONE)
+
+    def _code(self, planned: Planned, code: int) -> int:
+        """The exit code; what was asked for and could not even be looked at is no success."""
+        unknown = self.left_out or self.unlooked.assets.intersection(planned.request.assets)
+        return EXIT_FAILED if unknown and code == EXIT_DONE else code
+
+    def _settle_dead(self, run_id: str) -> str | None:
+        for one in settle_crashed(self.project, self.printer, only=run_id):
+            self.left_out.add(run_id)
+            return one.why.message
+        return None
 
     def _adopt(self, planned: Planned) -> None:
         """Take over the tables of others that the plan would write to."""
@@ -142,7 +167,7 @@ class _Job:
             spread=random.random,
             on_event=progress,
             logs=self.project.logs,
-            settle_dead=lambda dead: settle_crashed(self.project, self.printer, only=dead),
+            settle_dead=self._settle_dead,
         )
         runner = Runner(
             self.project.resolved,
@@ -168,7 +193,7 @@ class _Job:
             progress.close()
         if self.printer.output is not Output.JSONL:  # there the events were the answer
             self._report(planned, summary, progress)
-        return _exit_code(summary)
+        return self._code(planned, _exit_code(summary))
 
     def _report(self, planned: Planned, summary: RunSummary, progress: RunProgress) -> None:
         locations = {asset: self.project.location_of(asset) for asset in progress.tallies}

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cli.project.location import make_state_folder
-from cli.render.runs import recovered_line, waiting_line
+from cli.render.runs import recovered_line, unsettled_line, waiting_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from assets_core.execution.recovery import Unsettled
     from cli.project import Project
     from cli.render.printer import Printer
 
@@ -34,11 +35,42 @@ def alone(project: Project, printer: Printer, purpose: str) -> Iterator[None]:
         yield
 
 
-def settle_crashed(project: Project, printer: Printer, only: str | None = None) -> None:
-    """Say what became of the steps of runs whose processes are dead, or of one such run. Called within one of the blocks above."""
+def settle_crashed(
+    project: Project, printer: Printer, only: str | None = None
+) -> tuple[Unsettled, ...]:
+    """Say what became of the steps of runs whose processes are dead, or of one such run. Called within one of the blocks above.
+
+    Answers what can't be settled, because a destination does not answer; that is told as well.
+    """
     from assets_core.execution.recovery import recover  # noqa: PLC0415 - loads numpy
 
+    found: list[Unsettled] = []
+
+    def unsettled(one: Unsettled) -> None:
+        found.append(one)
+        printer.note(unsettled_line(one, _names(project, one)))
+
     for crashed in recover(
-        project.outline, project.store, project.locks, datetime.now(UTC), only=only
+        project.outline,
+        project.store,
+        project.locks,
+        datetime.now(UTC),
+        only=only,
+        unsettled=unsettled,
     ):
         printer.note(recovered_line(crashed.id))
+    return tuple(found)
+
+
+def _names(project: Project, unsettled: Unsettled) -> list[str]:
+    """What its steps worked on, as people write it."""
+    from cli.commands.conflicts import partitions_of  # noqa: PLC0415 - loads numpy
+
+    key_ids, now = project.store.key_ids(), datetime.now(UTC)
+    return [
+        f"{step.asset}@{key}" if key else step.asset
+        for step in unsettled.steps
+        for key in partitions_of(
+            step, project.outline.graph.spec(step.asset).partitions.index(now, key_ids)
+        )
+    ]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from assets_core.execution.recovery import Unsettled
     from assets_core.execution.run_request import LeftToRun
     from assets_core.model.checks import CheckOutcome
     from assets_core.model.records import AttemptRecord, RunRecord
@@ -33,6 +34,7 @@ RUN_COLUMNS = (
 STEP_COLUMNS = ("asset", "status", "steps", "count", "partitions", "rows", "message", "traceback")
 LOG_COLUMNS = ("at", "step", "message")
 MOST_TERMS = 4
+MOST_NAMES = 3
 
 _STYLES = {
     "succeeded": Style.GREEN,
@@ -235,6 +237,15 @@ def recovered_line(run_id: str) -> Line:
     return line(Span("recovered: ", Style.YELLOW), told)
 
 
+def unsettled_line(unsettled: Unsettled, names: Sequence[str]) -> Line:
+    """What is said of a run that a crash cut off, if a destination does not say what it had published; `names` is what it worked on."""
+    told = (
+        f"run {unsettled.run.id}, which was cut off: {unsettled.why.message};"
+        f" {join_some(names, MOST_NAMES)} can't be run until that is known"
+    )
+    return line(Span("not settled: ", Style.YELLOW), told)
+
+
 def read_only_line(state: Path | str) -> Line:
     """What is said where the state may be looked at, and not written."""
     told = f"you may not write {state}; this is what it says, and nothing is settled or recorded from here"
@@ -275,7 +286,7 @@ def waiting_line(holder: LockHolder | None) -> str:
 
 
 def left_lines(left: Sequence[LeftToRun]) -> Iterator[str]:
-    """What is said if all that is stale is left to other runs."""
-    for run_id in dict.fromkeys(one.run_id for one in left):
+    """What is said if all that is stale is left to other runs; what dead ones hold was told before."""
+    for run_id in dict.fromkeys(one.run_id for one in left if not one.is_dead):
         count = sum(len(one.partitions) for one in left if one.run_id == run_id)
         yield f"skipped: {counted(count, 'partition')} left to run {run_id}, which is going on"

@@ -353,6 +353,22 @@ def test_a_big_partition_is_never_held_whole(steps: Steps) -> None:
     assert peak < size / 3
 
 
+def test_a_root_that_another_process_makes_at_this_moment_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, mkdir = tmp_path / "lake", os.mkdir
+
+    def late(path: str, *mode: int) -> None:
+        if Path(path) == root:
+            mkdir(root)
+        mkdir(path, *mode)
+
+    monkeypatch.setattr(os, "mkdir", late)
+    steps = Steps(ParquetIOManager(root))
+    steps.write(target(), days("2025-01-31"), table(id=[1]))
+    assert steps.rows(target(), days("2025-01-31")) == [{"id": 1}]
+
+
 def test_a_missing_folder_is_named_and_only_the_root_is_made(tmp_path: Path) -> None:
     steps = Steps(ParquetIOManager(tmp_path / "data" / "lake"))
     with pytest.raises(IOManagerError) as caught:
