@@ -29,7 +29,7 @@ from assets_core.model.io_manager import (
     StageRequest,
     Target,
 )
-from assets_core.model.specs import SCD2, Merge, Replace
+from assets_core.model.specs import SCD2, Append, Merge, Replace
 from io_managers import (
     DeltaIOManager,
     DuckDBIOManager,
@@ -63,6 +63,8 @@ DAYS = tuple(
 )
 TARGETS = {
     "replace": (Target("orders", Replace(), partitioned=True), PARTS),
+    "append": (Target("orders", Append(), partitioned=True), PARTS),
+    "everywhere": (Target("orders", Merge(keys=["id", "part"]), partitioned=True), PARTS),
     "whole": (Target("orders", Replace(), partitioned=False), WHOLE),
     "merge": (Target("orders", Merge(keys=["id"]), partitioned=False), WHOLE),
     "within": (Target("orders", Merge(keys=["id"], scope="partition"), partitioned=True), PARTS),
@@ -103,8 +105,11 @@ def _requests(mode: str, version: int) -> list[StageRequest]:
 
 
 def _publish(manager: IOManager, mode: str, version: int) -> None:
-    rows = pa.table({"id": range(500), "version": [version] * 500})
-    staged = [manager.stage(request, rows.to_reader()) for request in _requests(mode, version)]
+    staged = []
+    for request in _requests(mode, version):
+        part = request.slices[0].key
+        rows = {"id": range(500), "version": [version] * 500, "part": [part] * 500}
+        staged.append(manager.stage(request, pa.table(rows).to_reader()))
     for answer in manager.publish(staged):
         assert isinstance(answer, Published), answer
 
@@ -133,6 +138,9 @@ def _version(manager: IOManager, mode: str, one: PartitionSlice) -> int | None:
         ("duckdb", "replace", "note", "before", False),
         ("duckdb", "replace", "note", "after", False),
         ("duckdb", "replace", "commits", "after", True),
+        ("duckdb", "append", "commits", "after", False),
+        ("duckdb", "everywhere", "commits", "after", False),
+        ("duckdb", "everywhere", "detach", "before", True),
         ("duckdb", "whole", "commits", "after", False),
         ("duckdb", "merge", "commits", "after", False),
         ("duckdb", "within", "commits", "after", False),
@@ -144,6 +152,7 @@ def _version(manager: IOManager, mode: str, one: PartitionSlice) -> int | None:
         ("parquet", "replace", "rename", "before", False),
         ("parquet", "replace", "rename", "after", False),
         ("parquet", "replace", "rename", "before", True),
+        ("parquet", "append", "rename", "after", False),
         ("parquet", "merge", "write", "after", False),
         ("parquet", "merge", "rename", "after", False),
         ("parquet", "within", "rename", "before", False),
@@ -158,6 +167,8 @@ def _version(manager: IOManager, mode: str, one: PartitionSlice) -> int | None:
         ("delta", "replace", "version", "before", False),
         ("delta", "replace", "version", "after", False),
         ("delta", "replace", "durable", "before", False),
+        ("delta", "append", "link", "after", False),
+        ("delta", "everywhere", "version", "before", False),
         ("delta", "whole", "link", "after", False),
         ("delta", "whole", "version", "after", False),
         ("delta", "merge", "link", "after", False),
