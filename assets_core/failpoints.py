@@ -32,6 +32,8 @@ PLACES: Final = {
     "publish.duckdb.closed": "the database file was closed; the note about it was not written",
     "publish.parquet.rename": "a partition's complete file waits beside its place",
     "publish.parquet.renamed": "the file is in its place; the folder was not synced",
+    "publish.delta.commit": "the files of a group are in a table's folder, and in no version of it",
+    "publish.delta.committed": "a version with rows and commit tokens of a group is visible; in a folder it was not synced",
     "publish.rejected": "rows that contracts keep out are visible, the others are not",
     "run.claimed": "steps were claimed",
     "run.staged": "a step's function returned and its rows were judged",

@@ -11,6 +11,7 @@ import os
 import re
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,16 +51,26 @@ _STATUS = re.compile(r"status code: (\d{3}) ?([^:\n]*)")
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _TOLD = re.compile(r"<Message>([^<]+)</Message>")
 _NO_RANGE = re.compile(r"non-partial response|: 416 ")
+_OF_STORE: Final = "Generic S3 error"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_FRAME = re.compile(r"\s*\n\s*↳?\s*")
+"""How deltalake tells one cause after the other."""
 _AGAIN: Final = frozenset({"408", "429", "500", "502", "503", "504"})
 
 
 class ConditionalStore:
-    """The objects below a URL. Opens its client at the first use, in the process that uses it; pickles as a fresh one."""
+    """The objects below a URL. Opens its client at the first use, in the process that uses it; pickles as a fresh one.
 
-    def __init__(self, root: str, options: Mapping[str, Any]) -> None:
+    `owner` is the class whose root it is, for messages.
+    """
+
+    def __init__(
+        self, root: str, options: Mapping[str, Any], *, owner: str = "ParquetIOManager"
+    ) -> None:
         self._root = root
         self._options = dict(options)
-        _check_options(root, self._options)
+        self._owner = owner
+        _check_options(f"{owner}({root!r}, storage_options=…)", self._options)
         scheme, _, rest = root.partition("://")
         self._extra = SCHEMES[scheme]
         self._bucket, _, prefix = rest.partition("/")
@@ -69,7 +80,7 @@ class ConditionalStore:
         self._process = 0
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self._root, self._options))
+        return partial(type(self), owner=self._owner), (self._root, self._options)
 
     def tail(self, key: str, count: int) -> Tail | None:
         """One GET of a range that ends with the object; Azure has no such range, so there it takes a HEAD as well."""
@@ -166,6 +177,26 @@ class ConditionalStore:
         with self._doing("removed", keys[0]) as client:
             client.delete([self._prefix + key for key in keys])
 
+    def address(self, key: str) -> str:
+        """The URL of an object, or of what is below a key, for another client."""
+        return f"{self._url}/{self._prefix}{key}"
+
+    def text_options(self) -> dict[str, str]:
+        """The settings as text, for another client that is made of the same library."""
+        config = self._settings()
+        client, retries = config.pop("client_options"), config.pop("retry_config")
+        config.pop("credential_provider", None)  # such a client finds a profile by itself
+        told = {**config, **client, "max_retries": retries["max_retries"]}
+        return {name: _as_text(value) for name, value in told.items()}
+
+    def fault(self, verb: str, key: str, error: Exception) -> IOManagerError:
+        """What an error of such a client means; what it does not say of the store has no hint."""
+        text = _FRAME.sub(": ", _COLOUR.sub("", str(error)).strip())
+        told = shown_text(text, self._root, self._options)
+        if _OF_STORE not in text and _STATUS.search(text) is None:
+            return IOManagerError(f"{self._root}/{key} can't be {verb}: {told}")
+        return self._fault(verb, key, told)
+
     def _opened(self) -> ObjectStore:
         # A client that crossed a fork has threads that are not there any more.
         if self._client is None or self._process != os.getpid():
@@ -257,7 +288,7 @@ class ConditionalStore:
         if self._says_no_bucket(text):
             return IOManagerError(
                 f"{where} can't be {verb}: there is no bucket {self._bucket}",
-                hint="make the bucket, or correct the URL of the ParquetIOManager",
+                hint=f"make the bucket, or correct the URL of the {self._owner}",
             )
         if status is None:
             return StoreUnreachableError(
@@ -286,10 +317,10 @@ class ConditionalStore:
         )
 
 
-def _check_options(root: str, options: Mapping[str, Any]) -> None:
+def _check_options(call: str, options: Mapping[str, Any]) -> None:
     """Raise DefinitionError for a value that no option of its name takes. Values are not shown: they may be secret."""
     for name, value in options.items():
-        where = f"ParquetIOManager({root!r}, storage_options=…): {name!r}"
+        where = f"{call}: {name!r}"
         if name == _RETRIES:
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise DefinitionError(f"{where} is no count", hint=f"write {{'{_RETRIES}': 4}}")
@@ -327,6 +358,17 @@ def _condition(version: str) -> UpdateVersion:
     """
     e_tag, _, generation = version.partition(" ")
     return {"e_tag": e_tag, "version": generation} if generation else {"e_tag": e_tag}
+
+
+def _as_text(value: object) -> str:
+    """An option as text.
+
+    >>> _as_text(True), _as_text(timedelta(minutes=2)), _as_text("15m")
+    ('true', '120s', '15m')
+    """
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}s"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _without_reply(text: str) -> str:

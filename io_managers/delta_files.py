@@ -1,31 +1,30 @@
-"""The files below the root of a `DeltaIOManager`: one folder per asset, which is a Delta table, and a stage.
+"""The files of a `DeltaIOManager`: what is in their footers, and which of them belong to what.
 
 What a file tells about who wrote it, and which columns its rows had, is in its footer, as it is for `ParquetIOManager`.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from assets_core.failpoints import failpoint
 from assets_core.model.errors import DefinitionError, InternalError, IOManagerError
-from assets_core.model.io_manager import PARTITION_COLUMN
-from io_managers.delta_log import open_table, table_folder, token_mark
-from io_managers.parquet_layout import read_footer
-from io_managers.parquet_local import FolderPlace
+from io_managers.delta_folders import FolderTables
+from io_managers.delta_log import DamagedLogError, open_table, table_folder, token_mark
+from io_managers.parquet_roots import root_of
 from io_managers.parquet_seal import checked_metadata
+from io_managers.url_secrets import shown_url
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    import os
+    from collections.abc import Collection, Mapping
 
     import pyarrow as pa
 
     from assets_core.model.io_manager import WriteReceipt
+    from io_managers.delta_log import TableVersion
+    from io_managers.delta_places import TablePlace
     from io_managers.parquet_layout import Footer
 
 SCHEMA = "partita.schema"
@@ -36,17 +35,25 @@ SCHEMA = "partita.schema"
 class DeltaFiles:
     """Below `place.root`."""
 
-    place: FolderPlace
+    place: TablePlace
 
     @property
     def root(self) -> str:
-        """The folder that tables are in."""
+        """What tables are in."""
         return self.place.root
 
     @property
     def stage(self) -> str:
         """Where rows wait to be published."""
         return self.place.stage
+
+    def table(self, asset: str) -> str:
+        """The folder of an asset's table."""
+        return table_folder(self.root, asset)
+
+    def open_table(self, asset: str) -> TableVersion | None:
+        """The newest version of an asset's table; None if there is none. Raises IOManagerError for one that Partita can't write."""
+        return open_table(self.place, self.table(asset))
 
     def staging(self, token: str) -> str:
         """An attempt's folder in the stage, made if it isn't there. Raises IOManagerError."""
@@ -57,19 +64,25 @@ class DeltaFiles:
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise IOManagerError(
-                f"{self.root} can't be written: {error.strerror or error}"
-            ) from error
+            where = self.root if self.place.in_folders else self.stage
+            raise IOManagerError(f"{where} can't be written: {error.strerror or error}") from error
         return folder
 
+    def footers(self, paths: list[str]) -> list[Footer]:
+        """Who wrote files that a table has. Raises IOManagerError if one is gone, or another program's."""
+        found = []
+        for path, footer in zip(paths, self.place.footers(paths), strict=True):
+            if footer is None:
+                raise IOManagerError(
+                    f"{path} is not there, and the table says it is",
+                    hint="materialize the partition again",
+                )
+            found.append(footer)
+        return found
+
     def footer(self, path: str) -> Footer:
-        """Who wrote a file that a table has. Raises IOManagerError if it is gone, or another program's."""
-        found = read_footer(path)
-        if found is None:
-            raise IOManagerError(
-                f"{path} is not there, and the table says it is",
-                hint="materialize the partition again",
-            )
+        """The same for one file."""
+        (found,) = self.footers([path])
         return found
 
     def receipt(self, path: str) -> WriteReceipt:
@@ -90,7 +103,7 @@ class DeltaFiles:
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
         try:
-            with pa.OSFile(path) as source:
+            with self.place.open(path) as source:
                 found = checked_metadata(source).metadata or {}
         except (OSError, pa.ArrowException):
             found = {}
@@ -111,68 +124,58 @@ class DeltaFiles:
 
         remove_stage(self.stage, token)
         sweep_scratch(self.stage)
-        folder = table_folder(self.root, asset)
-        found = Path(folder).rglob(f"e*{token_mark(token)}*.parquet")
-        self.drop(asset, {path.relative_to(folder).as_posix() for path in found})
+        mark = token_mark(token)
+        found = self.place.names(self.table(asset))
+        self.drop(asset, [name for name in found if mark in name.rpartition("/")[2]])
 
     def drop(self, asset: str, names: Collection[str]) -> None:
         """Remove those of some files, by their paths in the table's folder, that the newest version does not have."""
         if not names:
             return
-        folder = table_folder(self.root, asset)
-        there = open_table(folder)
+        there = self.open_table(asset)
         live = {name for found in there.files.values() for name in found} if there else set()
-        for name in {*names} - live:
-            Path(folder, name).unlink(missing_ok=True)
+        self.place.drop(self.table(asset), {*names} - live)
 
     def remove(self, asset: str) -> None:
-        """Remove a table with all its versions in one act. Raises IOManagerError if it is not ours, or holds strange files."""
-        from io_managers.workbench import scratch_prefix, sweep_scratch  # noqa: PLC0415 - heavy
+        """Remove a table with all its versions. Raises IOManagerError if it is not ours, or holds strange files."""
+        table = self.table(asset)
+        if self.place.exists(table):
+            self._require_own(table, asset)
+        self.place.remove(table)
 
-        sweep_scratch(self.stage)
-        folder = table_folder(self.root, asset)
-        if not os.path.lexists(folder):
-            return
-        _require_own(folder, asset)
-        try:
-            Path(self.stage).mkdir(exist_ok=True)
-            aside = tempfile.mkdtemp(prefix=f"{scratch_prefix()}removed-", dir=self.stage)
-            os.rename(folder, f"{aside}{os.sep}table")  # noqa: PTH104 - the atomic act, by its POSIX name
-            failpoint("remove.delta.aside")
-            shutil.rmtree(aside)
-        except OSError as error:
+    def _require_own(self, table: str, asset: str) -> None:
+        for stranger in self.place.strangers(table):
             raise IOManagerError(
-                f"{folder} can't be removed: {error.strerror or error}",
-                hint=f"make sure that you may write to {self.root} and to all that is in {folder}",
-            ) from error
-
-
-def files_below(root: str | os.PathLike[str]) -> DeltaFiles:
-    """The files below a folder. Raises DefinitionError if it is none, or a URL."""
-    given = os.fspath(root)
-    if "://" in given:
-        raise DefinitionError(
-            f"DeltaIOManager({given!r}) is a URL, and Delta tables are kept in folders of this machine only",
-            hint="write DeltaIOManager('lake/'); a ParquetIOManager stores in object stores",
-        )
-    if not given:
-        raise DefinitionError(
-            "DeltaIOManager('') names no folder", hint="write DeltaIOManager('lake/')"
-        )
-    return DeltaFiles(FolderPlace(given.rstrip("/") or "/"))
-
-
-def _require_own(folder: str, asset: str) -> None:
-    if Path(folder).is_symlink() or not Path(folder).is_dir():
-        raise IOManagerError(
-            f"{folder} is not a folder that Partita made, and stays",
-            hint="remove it, and what it leads to if it is a link, yourself",
-        )
-    open_table(folder)
-    for entry in Path(folder).iterdir():
-        ours = entry.name == "_delta_log" or entry.name.startswith(f"{PARTITION_COLUMN}=")
-        if not ours and entry.suffix != ".parquet":
-            raise IOManagerError(
-                f"{entry} is not a file of {asset}, so {folder} is not removed",
+                f"{stranger} is not a file of {asset}, so {table} is not removed",
                 hint="move that file away first",
             )
+        try:
+            open_table(self.place, table)
+        except DamagedLogError:
+            # Its files tell as well whose it is.
+            files = self.footers([f"{table}/{name}" for name in self.place.names(table)])
+            if not files or any(one.asset != asset for one in files):
+                raise
+
+
+def files_below(root: str | os.PathLike[str], options: Mapping[str, Any] | None) -> DeltaFiles:
+    """The files below a folder, or a URL of S3. Raises DefinitionError."""
+    found = root_of(root, options, "DeltaIOManager")
+    if found.is_folder:
+        return DeltaFiles(FolderTables(found.path))
+    if found.scheme not in {"s3", "s3a"}:
+        raise DefinitionError(
+            f"DeltaIOManager({shown_url(found.path)!r}): Delta tables are kept in folders of this machine and in S3, not in {found.scheme}://",
+            hint="write DeltaIOManager('lake/') or DeltaIOManager('s3://bucket/prefix'); a ParquetIOManager stores there, too",
+        )
+    for name, value in (options or {}).items():
+        if callable(value):
+            raise DefinitionError(
+                f"DeltaIOManager({found.path!r}, storage_options=…): {name!r} is a function, and the package deltalake takes text only",
+                hint="set the usual environment variables (docs/object-stores.md)",
+            )
+    from io_managers.conditional_store import ConditionalStore  # noqa: PLC0415 - folders need none of it
+    from io_managers.delta_objects import ObjectTables  # noqa: PLC0415 - same
+
+    store = ConditionalStore(found.path, dict(options or {}), owner="DeltaIOManager")
+    return DeltaFiles(ObjectTables(shown_url(found.path), store))

@@ -14,7 +14,6 @@ import os
 import time
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -22,12 +21,13 @@ from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import PARTITION_COLUMN
 from io_managers.paths import path_segment
-from io_managers.refusals import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from deltalake import DeltaTable, Schema
+
+    from io_managers.delta_places import TablePlace
 
 _OURS = "Written by Partita"
 _NTZ = "timestampNtz"
@@ -37,10 +37,24 @@ class ConflictError(Exception):
     """The table has a newer version than the one that was read."""
 
 
+class DamagedLogError(IOManagerError):
+    """A table is there, and its versions can't be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedFile:
+    """A file that was put into a table's folder: its path there, its bytes and its rows."""
+
+    name: str
+    size: int
+    rows: int
+
+
 @dataclass(frozen=True, slots=True)
 class TableVersion:
     """A table at one version. `files` has the live files by partition key ("" if unpartitioned), by their paths in the table's folder."""
 
+    place: TablePlace
     folder: str
     table: DeltaTable
     files: Mapping[str, tuple[str, ...]]
@@ -84,19 +98,22 @@ def carries(name: str, token: str) -> bool:
     return name.rpartition("/")[2].split("-")[1:2] == [token_mark(token)]
 
 
-def open_table(folder: str) -> TableVersion | None:
+def open_table(place: TablePlace, folder: str) -> TableVersion | None:
     """The newest version of the table in a folder; None if there is no table. Raises IOManagerError for one that Partita can't write."""
-    if not os.path.isdir(f"{folder}{os.sep}_delta_log"):  # noqa: PTH112 - on the path of every no-op run
+    if not place.has_log(folder):
         return None
     delta = deltalake_package()
+    address, options = place.source(folder)
     try:
-        table = delta.DeltaTable(_uri(folder))
+        table = delta.DeltaTable(address, storage_options=options)
     except delta.exceptions.TableNotFoundError:
         return None  # killed before its first version
     except (delta.exceptions.DeltaError, OSError) as error:
-        raise IOManagerError(
-            f"{folder} can't be read as a Delta table: {first_line(error)}",
-            hint="if its log is damaged, begin anew with: partita state restart",
+        told = place.fault(folder, "read as a Delta table", error)
+        if told.hint is not None:
+            raise told from error
+        raise DamagedLogError(
+            told.message, hint="if its log is damaged, begin anew with: partita state restart"
         ) from error
     if table.metadata().description != _OURS:
         raise IOManagerError(
@@ -109,56 +126,57 @@ def open_table(folder: str) -> TableVersion | None:
             f"{folder} uses {', '.join(sorted(features))}, which Partita does not write",
             hint="turn such features off in the program that turned them on, or begin anew with: partita state restart",
         )
-    return TableVersion(folder, table, _live_files(table))
+    return TableVersion(place, folder, table, _live_files(table))
 
 
-def make_table(folder: str, asset: str, schema: Schema, *, partitioned: bool) -> None:
+def make_table(
+    place: TablePlace, folder: str, asset: str, schema: Schema, *, partitioned: bool
+) -> None:
     """Make an empty table; fine if another process does so at this moment."""
-    from io_managers.parquet_rows import sync  # noqa: PLC0415 - see `commit`
-
     delta = deltalake_package()
+    address, options = place.source(folder)
     try:
         delta.DeltaTable.create(
-            _uri(folder),
+            address,
             schema,
             mode="ignore",
             partition_by=[PARTITION_COLUMN] if partitioned else None,
             name=asset,
             description=_OURS,
+            configuration=place.properties,
+            storage_options=options,
         )
-    except delta.exceptions.DeltaError as error:
-        if open_table(folder) is None:
-            raise IOManagerError(f"{folder} can't be made: {first_line(error)}") from error
-    _make_durable(folder, 0)
-    sync(str(Path(folder).parent))
+    except (delta.exceptions.DeltaError, OSError) as error:
+        if open_table(place, folder) is None:
+            raise place.fault(folder, "made", error) from error
+    place.was_made(folder)
 
 
 def commit(
     at: TableVersion,
     schema: Schema,
-    replaced: Mapping[str, Sequence[str]],
+    replaced: Mapping[str, Sequence[AddedFile]],
     epochs: Mapping[str, tuple[int, str]],
 ) -> None:
     """Make these files all that there is of these partitions, on top of exactly the version that was read.
 
     The files are in the table's folder already. `epochs` has epoch and token of the partitions that were written, and they
-    become visible in the same act. Raises ConflictError if there is a newer version, and then nothing happened.
+    become visible in the same act. Raises ConflictError if there is a newer version, and then nothing happened; UnsettledError if nobody
+    knows.
     """
-    from io_managers.parquet_rows import sync  # noqa: PLC0415 - a look at a table needs none of it
-
     delta = deltalake_package()
     _require_feature(at, schema)
     adds = [
         delta.transaction.AddAction(
-            path=name,
-            size=os.stat(at.path(name)).st_size,  # noqa: PTH116 - once per partition
+            path=one.name,
+            size=one.size,
             partition_values={PARTITION_COLUMN: key} if at.partitioned else {},
             modification_time=time.time_ns() // 1_000_000,
             data_change=True,
-            stats=json.dumps({"numRecords": _rows_in(at.path(name))}),
+            stats=json.dumps({"numRecords": one.rows}),
         )
-        for key, names in replaced.items()
-        for name in names
+        for key, files in replaced.items()
+        for one in files
     ]
     properties = delta.CommitProperties(
         custom_metadata={"partita": {key: token for key, (_, token) in epochs.items()}},
@@ -167,7 +185,7 @@ def commit(
             delta.Transaction(_application(key), epoch) for key, (epoch, _) in epochs.items()
         ],
     )
-    sync(at.folder)
+    at.place.before_commit(at.folder)
     failpoint("publish.delta.commit")
     try:
         at.table.create_write_transaction(
@@ -178,11 +196,11 @@ def commit(
             [(PARTITION_COLUMN, "in", list(replaced))] if at.partitioned else None,
             commit_properties=properties,
         )
-    except delta.exceptions.DeltaError as error:
+    except (delta.exceptions.DeltaError, OSError) as error:
         # Also where the commit arrived and its answer did not: the token is then found by whoever judges again.
         raise _failed(at, error) from error
     failpoint("publish.delta.committed")
-    _make_durable(at.folder, at.table.version() + 1)
+    at.place.committed(at.folder, at.table.version() + 1)
 
 
 def deltalake_package() -> Delta:
@@ -209,17 +227,6 @@ class Delta:
         self.transaction = transaction
 
 
-def _uri(folder: str) -> str:
-    """The folder as `deltalake` takes it. Raises IOManagerError for one that it would take for another."""
-    path = str(Path(folder).absolute())
-    if "%" in path or "\\" in path:
-        raise IOManagerError(
-            f"{path} can't hold a Delta table: the package deltalake takes % and \\ in a path for something else",
-            hint="give the DeltaIOManager a folder without them",
-        )
-    return path
-
-
 def _live_files(table: DeltaTable) -> dict[str, tuple[str, ...]]:
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
@@ -244,32 +251,22 @@ def _require_feature(at: TableVersion, schema: Schema) -> None:
         at.table.alter.add_feature(
             delta.TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True
         )
-    except delta.exceptions.DeltaError as error:
+    except (delta.exceptions.DeltaError, OSError) as error:
         raise _failed(at, error) from error
-    _make_durable(at.folder, at.table.version())
+    at.place.committed(at.folder, at.table.version())
     raise ConflictError("the table has a version more, with the feature")
 
 
 def _failed(at: TableVersion, error: Exception) -> ConflictError | IOManagerError:
     """What an error of a commit means: the table has a newer version, or else it can't be written."""
-    now = open_table(at.folder)
+    told = at.place.unsettled(at.place.fault(at.folder, "written", error))
+    try:
+        now = open_table(at.place, at.folder)
+    except IOManagerError:
+        return told
     if now is not None and now.table.version() > at.table.version():
         return ConflictError(str(error))
-    return IOManagerError(f"{at.folder} can't be written: {first_line(error)}")
-
-
-def _rows_in(path: str) -> int:
-    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
-
-    return int(pq.read_metadata(path).num_rows)
-
-
-def _make_durable(folder: str, version: int) -> None:
-    from io_managers.parquet_rows import sync  # noqa: PLC0415 - see `commit`
-
-    log = Path(folder, "_delta_log")
-    sync(str(log / f"{version:020d}.json"))
-    sync(str(log))
+    return told
 
 
 def _application(key: str) -> str:

@@ -1,23 +1,23 @@
-"""Assets as Delta tables below one folder: `DeltaIOManager`, on the package `deltalake` (`pip install 'partita[delta]'`).
+"""Assets as Delta tables below one folder or in S3: `DeltaIOManager`, on the package `deltalake` (`pip install 'partita[delta]'`).
 
 An asset is one table, whose partitions are Partita's: a `_partition` column holds the key. Each partition is one file. Who may write when
-is decided in `delta_writes`, what the log says in `delta_log`, which types there are in `delta_types`.
+is decided in `delta_writes`, what the log says in `delta_log`, which types there are in `delta_types`, where tables lie in `delta_places`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from assets_core.model.errors import IOManagerError, PartitaError
 from assets_core.model.io_manager import Published, PublishFailed, Staged
 from assets_core.model.specs import Merge
-from io_managers.delta_log import table_folder
 from io_managers.refusals import append_needs_partitions, first_line, reading_from, stream_from
 from io_managers.workbench import Workbench
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
     import pyarrow.dataset as ds
@@ -36,12 +36,14 @@ if TYPE_CHECKING:
 
 
 class DeltaIOManager:
-    """Stores assets as Delta tables below a folder of this machine, one file per partition.
+    """Stores assets as Delta tables below a folder of this machine or in S3, one file per partition.
 
-    `root` is made when first written; the folder that it is in must exist. Needs the package `deltalake`.
+    A folder `root` is made when first written; the folder that it is in must exist. The bucket of a URL (`s3://bucket/prefix`) must
+    exist; credentials come from the usual environment variables, `storage_options` go to the store's client. Needs the package `deltalake`,
+    and for a URL `obstore` as well.
 
     Raises:
-        DefinitionError: `root` is empty or a URL.
+        DefinitionError: `root` is empty, or a URL of anything but S3; or there are `storage_options` though it is a folder.
 
     >>> from assets_core.model.io_manager import Target
     >>> from assets_core.model.specs import Replace
@@ -49,15 +51,23 @@ class DeltaIOManager:
     'lake/orders'
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
         from io_managers.delta_files import files_below  # noqa: PLC0415 - a manager that is never made loads none of it
 
-        self._files: DeltaFiles = files_below(root)
-        self._bench = Workbench(self._files.stage)
+        self._files: DeltaFiles = files_below(root, storage_options)
+
+    @cached_property
+    def _bench(self) -> Workbench:
+        return Workbench(self._files.stage)
 
     @property
     def root(self) -> str:
-        """The folder, without a slash at its end."""
+        """The folder or URL, without a slash at its end."""
         return self._files.root
 
     def destination(self) -> str:
@@ -66,7 +76,7 @@ class DeltaIOManager:
 
     def location(self, target: Target) -> str:
         """The asset's table."""
-        return table_folder(self.root, target.asset)
+        return self._files.table(target.asset)
 
     def supports(self, target: Target) -> str | None:
         """All but Append without partitions."""
@@ -91,13 +101,14 @@ class DeltaIOManager:
         return pa.RecordBatchReader.from_batches(wanted, batches)
 
     def dataset(self, request: ReadRequest, *, with_partition: bool = False) -> ds.Dataset | None:
-        """The files of one version as a dataset; None for a history, and for columns that Delta holds under another type."""
+        """The files of one version as a dataset; None in S3, for a history, and for columns that Delta holds under another type."""
         from io_managers.moments import is_history  # noqa: PLC0415 - see above
         from io_managers.parquet_rows import schema_at  # noqa: PLC0415 - same
         from io_managers.parquet_scans import dataset_of, may_keep_open  # noqa: PLC0415 - same
         from io_managers.schemas import wanted_schema  # noqa: PLC0415 - same
 
-        if is_history(request.target) or not request.slices:
+        readable = self._files.place.in_folders and bool(request.slices)
+        if is_history(request.target) or not readable:
             return None
         paths = self._found(request)
         if not may_keep_open(len(paths)):
@@ -176,7 +187,7 @@ class DeltaIOManager:
             except PartitaError as error:
                 told = [PublishFailed(error.message, error.hint, code=error.code)] * len(numbers)
             except (OSError, pa.ArrowException, duckdb.Error) as error:
-                folder = table_folder(self.root, asset)
+                folder = self._files.table(asset)
                 failed = PublishFailed(f"{folder} can't be written: {first_line(error)}")
                 told = [failed] * len(numbers)
             answers |= dict(zip(numbers, told, strict=True))
@@ -206,11 +217,11 @@ class DeltaIOManager:
         self._files.discard_leftovers(token, target.asset)
 
     def remove(self, target: Target) -> None:
-        """Remove the table with all its versions in one act."""
+        """Remove the table with all its versions; in a folder in one act."""
         self._files.remove(target.asset)
 
     def lost(self, target: Target, recorded: Recorded) -> frozenset[int]:
-        """Partitions that the newest version does not have, or has from another attempt; and those whose file is gone: one `stat` each."""
+        """Partitions that the newest version does not have, or has from another attempt; in a folder also those whose file is gone: one `stat` each."""
         if not recorded.count:
             return frozenset()
         there = self._open(target)
@@ -228,14 +239,16 @@ class DeltaIOManager:
         if there is None:
             return []
         paths = [there.path(name) for names in there.files.values() for name in names]
-        footers = [self._files.footer(path) for path in paths]
+        footers = self._files.footers(paths)
         return [(one.receipt.partition_id, one.token) for one in footers]
 
     def leftovers(self) -> list[Leftover]:
-        """What is in `<root>/.partita/`."""
+        """What is in `<root>/.partita/`, or for S3 in this machine's spool."""
         from io_managers.leftovers import leftovers_in  # noqa: PLC0415 - only `state gc` asks
+        from io_managers.parquet_notes import NOTES  # noqa: PLC0415 - same
 
-        return leftovers_in(self._files.stage)
+        # Notes are of Parquet files, which may be kept below the same root.
+        return leftovers_in(self._files.stage, frozenset({NOTES}))
 
     def remove_leftover(self, leftover: Leftover) -> None:
         """Remove it."""
@@ -244,9 +257,7 @@ class DeltaIOManager:
         remove(leftover)
 
     def _open(self, target: Target) -> TableVersion | None:
-        from io_managers.delta_log import open_table  # noqa: PLC0415 - see above
-
-        return open_table(self.location(target))
+        return self._files.open_table(target.asset)
 
     def _found(self, request: ReadRequest) -> list[str]:
         """The files of the asked partitions. Raises IOManagerError if one is missing."""
@@ -291,8 +302,8 @@ class DeltaIOManager:
         last = last_moment(target, request.slices)
         found: list[tuple[Moment, str]] = []
         names = [name for names in there.files.values() for name in names] if there else []
-        for path in [there.path(name) for name in names] if there else []:
-            footer = self._files.footer(path)
+        paths = [there.path(name) for name in names] if there else []
+        for path, footer in zip(paths, self._files.footers(paths), strict=True):
             if footer.moment is None:
                 raise no_moment(target.asset, footer.key)
             if is_asked(target, footer.moment, last):
@@ -317,12 +328,12 @@ class DeltaIOManager:
 
 
 def _holds(there: TableVersion, key: str, token: str) -> bool:
-    """Whether a partition is one file of the attempt with this token, and the file is there."""
-    import os  # noqa: PLC0415 - with the rest
-
+    """Whether a partition is one file of the attempt with this token, and the file is there, as far as that is easily told."""
     from io_managers.delta_log import carries  # noqa: PLC0415 - see above
 
     names = there.files.get(key, ())
     return (
-        len(names) == 1 and carries(names[0], token) and os.path.exists(there.path(names[0]))  # noqa: PTH110 - of many thousands
+        len(names) == 1
+        and carries(names[0], token)
+        and there.place.may_be_there(there.path(names[0]))
     )

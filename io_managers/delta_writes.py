@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 `stage` writes each partition's complete file, token and epoch in its footer, and syncs it. `publish` reads the table's newest version and
 makes a draft: which file holds which partition. Each step in turn is judged against the draft (its epoch, its types) and either changes it
-or is refused; a refused one leaves the draft as it was. What the draft has anew is renamed into the table's folder, where nobody sees it
+or is refused; a refused one leaves the draft as it was. What the draft has anew is put into the table's folder, where nobody sees it
 yet, and one commit on top of exactly the version that was read makes it visible, tokens and epochs with it. If the table has a newer
 version by then nothing happened, and all is read and judged again. So an attempt that comes late finds the newer epoch, however the two
 met. Killed before the commit, the old version stands and the new files are found by their token; killed after it, `published` finds it.
@@ -28,6 +28,7 @@ from assets_core.model.io_manager import Published, PublishFailed, WriteReceipt
 from assets_core.model.specs import Merge, MergeScope
 from io_managers.delta_files import SCHEMA
 from io_managers.delta_log import (
+    AddedFile,
     ConflictError,
     TableVersion,
     carries,
@@ -36,9 +37,9 @@ from io_managers.delta_log import (
     make_table,
     open_table,
     partition_folder,
-    table_folder,
     token_mark,
 )
+from io_managers.delta_places import UnsettledError
 from io_managers.delta_types import (
     check_storable,
     delta_schema,
@@ -50,7 +51,7 @@ from io_managers.delta_types import (
 from io_managers.fingerprint import SLOT
 from io_managers.merging import ROW, merged_receipt, plan_merge
 from io_managers.parquet_layout import footer_fields
-from io_managers.parquet_rows import batches_of, sync, write_file
+from io_managers.parquet_rows import batches_of, write_file
 from io_managers.refusals import fenced
 from io_managers.schemas import conformed, conformed_table, joined_schema
 from io_managers.staging import StagedRows, own_name
@@ -127,24 +128,30 @@ class DeltaWriter:
     def publish(self, asset: str, members: Sequence[Staged]) -> list[Published | PublishFailed]:
         """Publish steps of one asset in one commit; one answer per member."""
         target = members[0].request.target
-        for _ in range(_ATTEMPTS):
-            made: set[str] = set()  # names of files that were put into the table's folder
-            try:
-                return self._try(asset, target, members, made)
-            except ConflictError:
-                continue
-            finally:
-                self._files.drop(asset, made)
+        made: set[str] = (
+            set()
+        )  # names of files that were put into the table's folder, and no version has
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self._try(asset, target, members, made)
+                except ConflictError:
+                    continue
+        except UnsettledError:
+            made.clear()  # the commit that names them may still come to show
+            raise
+        finally:
+            self._files.drop(asset, made)
         raise IOManagerError(
-            f"{table_folder(self._files.root, asset)} can't be written: other processes committed {_ATTEMPTS} times meanwhile",
+            f"{self._files.table(asset)} can't be written: other processes committed {_ATTEMPTS} times meanwhile",
             hint="run it again when fewer programs write to this table",
         )
 
     def _try(
         self, asset: str, target: Target, members: Sequence[Staged], made: set[str]
     ) -> list[Published | PublishFailed]:
-        folder = table_folder(self._files.root, asset)
-        there = open_table(folder)
+        place, folder = self._files.place, self._files.table(asset)
+        there = open_table(place, folder)
         if there is not None and there.partitioned != target.partitioned:
             raise IOManagerError(
                 f"{folder} was written {'with' if there.partitioned else 'without'} partitions, and {asset} has {'them' if target.partitioned else 'none'} now",
@@ -162,21 +169,30 @@ class DeltaWriter:
             return answers
         if there is None:
             start = delta_schema(draft.schema, partitioned=target.partitioned)
-            make_table(folder, asset, start, partitioned=target.partitioned)
-            there = open_table(folder)
+            make_table(place, folder, asset, start, partitioned=target.partitioned)
+            there = open_table(place, folder)
             if there is None or there.files:
                 raise ConflictError(folder)
         draft = self._fitted(there, draft, members[0].request)
-        names: dict[str, tuple[str, ...]] = {}
-        for key in draft.changed:
-            names[key] = tuple(
-                _linked(path, folder, partition_folder(key) if key else "", made)
-                for path in draft.files[key]
-            )
+        added = {
+            key: [self._put(path, folder, key, made) for path in draft.files[key]]
+            for key in draft.changed
+        }
         schema = delta_schema(draft.schema, partitioned=target.partitioned)
-        commit(there, schema, names, draft.epochs)
-        made.clear()
+        commit(there, schema, added, draft.epochs)
+        made.difference_update(one.name for files in added.values() for one in files)
         return answers
+
+    def _put(self, path: str, folder: str, key: str, made: set[str]) -> AddedFile:
+        """Put a staged file into the table's folder, where nobody looks for it before the commit."""
+        import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
+
+        name = f"{partition_folder(key)}/{Path(path).name}" if key else Path(path).name
+        if name not in made:  # by an earlier try
+            made.add(name)
+            self._files.place.put(path, folder, name)
+        rows = pq.read_metadata(path).num_rows
+        return AddedFile(name, os.stat(path).st_size, rows)  # noqa: PTH116 - once per partition
 
     def _step(
         self, there: TableVersion | None, draft: _Draft, member: Staged
@@ -397,17 +413,6 @@ class DeltaWriter:
         told = {**fields, SCHEMA: encoded(schema)}
         write_file(path, stored, (conformed(one, stored) for one in batches), told)
         return path
-
-
-def _linked(path: str, folder: str, within: str, made: set[str]) -> str:
-    """Put a staged file into the table's folder, where nobody looks for it before the commit; another attempt finds it where it was."""
-    name = f"{within}{'/' if within else ''}{Path(path).name}"
-    there = Path(folder, name)
-    there.parent.mkdir(exist_ok=True)
-    os.link(path, there)  # as `deltalake` itself puts a commit in place
-    made.add(name)
-    sync(str(there.parent))
-    return name
 
 
 def _schema_of(there: TableVersion | None) -> pa.Schema:

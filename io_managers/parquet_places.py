@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     """Takes the footer of the file that is there; returns the complete file to put in its place, None to leave it. May be called again."""
 
 
-class Place(Protocol):
+class Opens(Protocol):
+    """What files are read from."""
+
+    def open(self, path: str) -> pa.NativeFile:
+        """The open file: all of one version of it. Raises FileNotFoundError if there is none."""
+        ...
+
+
+class Place(Opens, Protocol):
     """A tree of complete Parquet files below `root`. Paths are those of `parquet_layout`. Opens nothing when made, and pickles.
 
     `stage` is a folder on this machine in which rows wait until they are published, and in which notes are kept. Every error is an
@@ -36,10 +44,6 @@ class Place(Protocol):
 
     def prepare(self) -> None:
         """Make what is ours to make before rows are staged. Raises IOManagerError if the place can't be written."""
-        ...
-
-    def open(self, path: str) -> pa.NativeFile:
-        """The open file: all of one version of it. Raises FileNotFoundError if there is none."""
         ...
 
     def footers(self, paths: Sequence[str]) -> list[Footer | None]:

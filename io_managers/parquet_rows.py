@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assets_core.model.io_manager import PartitionSlice, Target
-    from io_managers.parquet_places import Place
+    from io_managers.parquet_places import Opens
 
     Keep = Callable[[pa.NativeFile], None]
 
@@ -77,7 +77,7 @@ def _row_groups(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterato
 
 
 def schema_of(
-    place: Place, path: str, target: Target, one: PartitionSlice, keep: Keep | None = None
+    place: Opens, path: str, target: Target, one: PartitionSlice, keep: Keep | None = None
 ) -> pa.Schema:
     """The columns of a partition's file. Raises IOManagerError if there is none, or it can't be read."""
     try:
@@ -89,7 +89,7 @@ def schema_of(
         ) from None
 
 
-def schema_at(place: Place, path: str, keep: Keep | None = None) -> pa.Schema:
+def schema_at(place: Opens, path: str, keep: Keep | None = None) -> pa.Schema:
     """The columns of a file, which is closed afterwards or handed to `keep`. Raises FileNotFoundError, IOManagerError if it can't be read."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
@@ -113,7 +113,7 @@ def schema_at(place: Place, path: str, keep: Keep | None = None) -> pa.Schema:
     return schema
 
 
-def batches_of(place: Place, paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def batches_of(place: Opens, paths: Sequence[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The rows of some files, one after the other, with exactly the columns of `schema`."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
@@ -142,7 +142,7 @@ def batches_of(place: Place, paths: Sequence[str], schema: pa.Schema) -> Iterato
             raise unreadable(path, error) from error
 
 
-def numbered(place: Place, path: str, schema: pa.Schema) -> pa.RecordBatchReader:
+def numbered(place: Opens, path: str, schema: pa.Schema) -> pa.RecordBatchReader:
     """The rows of a file with their numbers in a `_partita_row` column."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
@@ -157,7 +157,7 @@ def numbered(place: Place, path: str, schema: pa.Schema) -> pa.RecordBatchReader
 
 
 def without(
-    place: Place, path: str, schema: pa.Schema, gone: NDArray[np.int64]
+    place: Opens, path: str, schema: pa.Schema, gone: NDArray[np.int64]
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a file but those with the numbers in `gone`."""
     import pyarrow as pa  # noqa: PLC0415 - heavy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from http import HTTPStatus
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 
@@ -41,10 +41,15 @@ class Fault(Enum):
 
 @dataclass
 class Plan:
-    """Faults for the requests to come of some method, in order (None: it passes); `seen` are all requests as (method, path)."""
+    """Faults for the requests to come of some method, in order (None: it passes); `seen` are all requests as (method, path).
+
+    `before` is called with method and path before a request is passed on, and headers whose names are in `without` are not.
+    """
 
     method: str = ""
     faults: list[Fault | None] = field(default_factory=list)
+    before: Callable[[str, str], object] = lambda _method, _path: None
+    without: frozenset[str] = frozenset()
     seen: list[tuple[str, str]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -71,7 +76,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_any(self) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # of a client that has read enough
+            self._answer()
+
+    def _answer(self) -> None:
         fault = self.server.plan.next(self.command, self.path)
+        self.server.plan.before(self.command, self.path)
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         self.close_connection = True
         match fault:
@@ -91,7 +101,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self, body: bytes, fault: Fault | None) -> None:
         # Signatures cover the host that the client wrote to, and the server doesn't check them.
         forward = HTTPConnection(self.server.there.hostname or "", self.server.there.port)
-        forward.request(self.command, self.path, body, dict(self.headers.items()))
+        headers = {
+            name: value
+            for name, value in self.headers.items()
+            if name.lower() not in self.server.plan.without
+        }
+        forward.request(self.command, self.path, body, headers)
         answer = forward.getresponse()
         content = answer.read()
         forward.close()
@@ -101,9 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is Fault.SLOW_DOWN_AFTER:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "SlowDown", "Reduce your rate.")
             return
-        headers = [one for one in answer.getheaders() if one[0].lower() not in HOP_BY_HOP]
+        passed = [one for one in answer.getheaders() if one[0].lower() not in HOP_BY_HOP]
         length = answer.getheader("content-length") if self.command == "HEAD" else None
-        self._head(answer.status, int(length or len(content)), headers)
+        self._head(answer.status, int(length or len(content)), passed)
         cut = len(content) // 2 if fault is Fault.TRUNCATED else len(content)
         self.wfile.write(content[:cut])
 

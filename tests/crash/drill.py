@@ -75,6 +75,9 @@ Place = tuple[str, str]
 PLACES_OF_ROWS: frozenset[Place] = frozenset(
     {(asset, key) for asset in ("orders", "archive") for key in DAYS} | {("total", "")}
 )
+ELSEWHERE = frozenset({"publish.rejected", "publish.delta.commit", "publish.delta.committed"})
+"""Failpoints that a run of this project never passes; those of contracts are for `test_quarantine_kills`, Delta's for `test_object_store_kills`."""
+
 PATIENCE_SECONDS = 60.0
 """Far above what anything that is waited for takes."""
 _MARK = "PARTITA_TESTS_DRILL"

@@ -14,6 +14,7 @@ import pytest
 
 from assets_core.failpoints import PLACES
 from tests.crash.drill import (
+    ELSEWHERE,
     Drill,
     assert_converged,
     assert_nothing_is_torn,
@@ -30,9 +31,7 @@ pytestmark = pytest.mark.slow
 
 # Where a step's own process stops; that one dies then, and the coordinator reports it.
 OF_A_STEP = "stage.written"
-# Passed where a contract keeps rows out: `test_quarantine_kills`.
-OF_QUARANTINE = "publish.rejected"
-COORDINATOR = [place for place in PLACES if place not in {OF_A_STEP, OF_QUARANTINE}]
+COORDINATOR = [place for place in PLACES if place not in {OF_A_STEP, *ELSEWHERE}]
 EVERY_PASSING = bool(os.environ.get("PARTITA_CRASHES"))
 SAMPLE = {"state.commit": (2, 5, 8), "state.committed": (4, 7)}
 IN_POSTGRES = COORDINATOR if EVERY_PASSING else ["state.commit", "run.published", "recover.judged"]

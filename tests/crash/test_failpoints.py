@@ -20,6 +20,7 @@ import pytest
 from assets_core.failpoints import PLACES, FailpointError, parse_failpoints
 from tests.acceptance.conftest import Project, shop_project
 from tests.crash.drill import (
+    ELSEWHERE,
     SHOP,
     Drill,
     assert_converged,
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-OF_QUARANTINE = "publish.rejected"
-"""Passed by contracts that keep rows out, which this project has none of: `test_quarantine_kills`."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +64,7 @@ def begin_anew(drill: Drill) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", [place for place in PLACES if place != OF_QUARANTINE])
+@pytest.mark.parametrize("place", [place for place in PLACES if place not in ELSEWHERE])
 def test_a_kill_at_a_failpoint_loses_and_doubles_nothing(
     tmp_path: Path, prepared: Drill, place: str
 ) -> None:
@@ -93,7 +92,7 @@ def test_a_kill_at_a_failpoint_loses_and_doubles_nothing(
     [
         place
         for place in PLACES
-        if place.startswith(("state.", "stage.", "publish.")) and place != OF_QUARANTINE
+        if place.startswith(("state.", "stage.", "publish.")) and place not in ELSEWHERE
     ],
 )
 def test_an_error_of_the_disk_is_told_and_the_next_run_converges(

@@ -1,7 +1,7 @@
 """kill -9 at random moments of a backfill, on every pair of destination and state, in process and with processes.
 
 Each kill hits the forced re-run of some days; a reader polls throughout. In process there are 40 kills for each pair, with processes
-a few; PARTITA_CRASHES says how many there are of either. Every row has the stamp of the call that made it, so that a partition that was made again can't pass for an untouched one.
+a few, and for Delta tables, which takes longest, a few with the state in a file; PARTITA_CRASHES says how many there are of each. Every row has the stamp of the call that made it, so that a partition that was made again can't pass for an untouched one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import deltalake
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 KILLS = {(): 40, ("-j", "2"): 5}
+KILLS_OF_DELTA = {(): 8, ("-j", "2"): 2}
 if "PARTITA_CRASHES" in os.environ:
-    KILLS = dict.fromkeys(KILLS, int(os.environ["PARTITA_CRASHES"]))
+    KILLS = KILLS_OF_DELTA = dict.fromkeys(KILLS, int(os.environ["PARTITA_CRASHES"]))
 DAYS = [f"2025-01-0{day}" for day in range(1, 7)]
 ROWS = 40
 SHOP = f"""
@@ -45,7 +47,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from assets_core import AssetContext, Definitions, asset, load_assets
-from io_managers import DuckDBIOManager, ParquetIOManager
+from io_managers import DeltaIOManager, DuckDBIOManager, ParquetIOManager
 from partitions import DailyPartitions
 
 days = DailyPartitions("2025-01-01", end="2025-01-07")
@@ -64,7 +66,15 @@ def archive(orders: pa.Table) -> pa.Table:
 
 definitions = Definitions(assets=load_assets(__name__), io_managers={{"default": MANAGER}})
 """
-MANAGERS = {"DuckDB": 'DuckDBIOManager("shop.duckdb")', "Parquet": 'ParquetIOManager("lake")'}
+MANAGERS = {
+    "DuckDB": 'DuckDBIOManager("shop.duckdb")',
+    "Parquet": 'ParquetIOManager("lake")',
+    "Delta": 'DeltaIOManager("lake")',
+}
+
+PAIRS = [(state, kind) for state in ("SQLite", "PostgreSQL") for kind in MANAGERS]
+if "PARTITA_CRASHES" not in os.environ:
+    PAIRS.remove(("PostgreSQL", "Delta"))
 
 Place = tuple[str, str]
 """Asset and day."""
@@ -72,7 +82,7 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True)
 class Part:
-    """A partition as a reader sees it: the value and stamp of its rows, its commit token, and for Parquet the bytes of its file."""
+    """A partition as a reader sees it: the value and stamp of its rows, its commit token, and for files the bytes of its file."""
 
     value: int
     stamp: str
@@ -87,20 +97,37 @@ def whole(rows: list[tuple[Any, ...]], place: Place) -> tuple[int, str]:
     return value, stamp
 
 
+def part_in(path: Path, place: Place) -> Part:
+    """A partition that is one file, from one look at it."""
+    content = path.read_bytes()
+    file = pq.ParquetFile(pa.BufferReader(content))
+    table = file.read()
+    rows = list(zip(*(table[name].to_pylist() for name in ("id", "value", "stamp")), strict=True))
+    token = file.metadata.metadata[b"partita.token"].decode()
+    return Part(*whole(rows, place), token, content)
+
+
 def read_parquet(folder: Path) -> dict[Place, Part]:
-    """All partitions, each from one look at its file."""
+    """All partitions, by their paths."""
+    return {
+        (asset, day): part_in(
+            folder / "lake" / asset / f"day={day}" / "data.parquet", (asset, day)
+        )
+        for asset in ("orders", "archive")
+        for day in DAYS
+    }
+
+
+def read_delta(folder: Path) -> dict[Place, Part]:
+    """All partitions of the newest version of each table. Replaced files stay, so a reader may take its time."""
     found = {}
     for asset in ("orders", "archive"):
-        for day in DAYS:
-            path = folder / "lake" / asset / f"day={day}" / "data.parquet"
-            content = path.read_bytes()
-            file = pq.ParquetFile(pa.BufferReader(content))
-            table = file.read()
-            rows = list(
-                zip(*(table[name].to_pylist() for name in ("id", "value", "stamp")), strict=True)
-            )
-            token = file.metadata.metadata[b"partita.token"].decode()
-            found[asset, day] = Part(*whole(rows, (asset, day)), token, content)
+        table = deltalake.DeltaTable(str(folder / "lake" / asset))
+        added = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+        assert sorted(one["partition._partition"] for one in added) == DAYS
+        for one in added:
+            place = asset, one["partition._partition"]
+            found[place] = part_in(folder / "lake" / asset / one["path"], place)
     return found
 
 
@@ -129,7 +156,7 @@ def read_duckdb(folder: Path) -> dict[Place, Part]:
     return found
 
 
-READERS = {"DuckDB": read_duckdb, "Parquet": read_parquet}
+READERS = {"DuckDB": read_duckdb, "Parquet": read_parquet, "Delta": read_delta}
 
 
 class Watcher:
@@ -170,7 +197,7 @@ class Watcher:
                 ]
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
+@pytest.fixture
 def address(request: pytest.FixtureRequest) -> str | None:
     """Where the state is; None for a file."""
     if request.param == "SQLite":
@@ -202,7 +229,7 @@ def assert_agreed(drill: Drill, seen: dict[Place, Part], where: str) -> None:
 
 
 @pytest.mark.parametrize("jobs", [(), ("-j", "2")], ids=["in process", "-j 2"])
-@pytest.mark.parametrize("kind", MANAGERS)
+@pytest.mark.parametrize(("address", "kind"), PAIRS, indirect=["address"])
 def test_after_a_kill_at_a_random_moment_one_run_converges_and_readers_never_saw_a_half(
     tmp_path: Path, address: str | None, kind: str, jobs: tuple[str, ...]
 ) -> None:
@@ -213,7 +240,7 @@ def test_after_a_kill_at_a_random_moment_one_run_converges_and_readers_never_saw
     seed = int(os.environ.get("PARTITA_CRASHES_SEED", "2025"))
     dice = random.Random(f"{seed} {kind} {address is None} {jobs}")  # noqa: S311 - moments, not secrets
     watcher = Watcher(folder, kind)
-    wanted, hits = KILLS[jobs], 0
+    wanted, hits = (KILLS_OF_DELTA if kind == "Delta" else KILLS)[jobs], 0
     environment = drill.project.environment(drill.environment())
     with Launcher(folder, environment) as launcher:
         done = launcher.run("materialize", *jobs)

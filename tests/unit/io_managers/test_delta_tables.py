@@ -15,7 +15,7 @@ import pytest
 from assets_core.model.errors import DataError, DefinitionError, IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed, ReadRequest, StageRequest
 from assets_core.model.specs import Merge
-from io_managers import DeltaIOManager, delta_log, delta_writes
+from io_managers import DeltaIOManager, delta_folders, delta_writes
 from tests.conformance.io_manager_suite import (
     HOSTILE,
     Steps,
@@ -28,7 +28,7 @@ from tests.conformance.io_manager_suite import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from assets_core.model.io_manager import PartitionSlice
@@ -141,6 +141,16 @@ def test_two_first_publishes_make_one_table(
     assert Steps(manager).rows(target(), PARTS[:2]) == [{"v": 3}, {"v": 2}]
 
 
+def newest_of(told: Sequence[Sequence[str]]) -> dict[str, int]:
+    """The newest epoch of each key that was published, by what the workers say."""
+    newest: dict[str, int] = {}
+    for key, epoch, answer in told:
+        assert answer in {"done", "True"}
+        if answer == "done":
+            newest[key] = max(newest.get(key, 0), int(epoch))
+    return newest
+
+
 def test_processes_that_publish_at_once_lose_nothing_and_the_newest_epoch_stays(
     tmp_path: Path,
 ) -> None:
@@ -155,11 +165,7 @@ def test_processes_that_publish_at_once_lose_nothing_and_the_newest_epoch_stays(
     ]
     told = [line.split() for one in workers for line in one.communicate()[0].splitlines()]
     assert [one.returncode for one in workers] == [0, 0, 0]
-    newest: dict[str, int] = {}
-    for key, epoch, answer in told:
-        assert answer in {"done", "True"}
-        if answer == "done":
-            newest[key] = max(newest.get(key, 0), int(epoch))
+    newest = newest_of(told)
     assert newest["shared"] == 24
     parts = keys("shared", "own0", "own1", "own2")
     found = Steps(DeltaIOManager(folder)).rows(target(kind=None), parts)
@@ -293,9 +299,56 @@ def test_a_table_with_other_partitions_says_how_to_begin_anew(steps: Steps) -> N
     assert told.hint == "begin anew with: partita state restart orders"
 
 
-def test_a_url_is_refused_when_the_project_is_loaded() -> None:
-    with pytest.raises(DefinitionError, match="folders of this machine only"):
-        DeltaIOManager("s3://bucket/lake")
+@pytest.mark.parametrize(
+    ("root", "options", "told"),
+    [
+        ("gs://bucket/lake", None, "in folders of this machine and in S3, not in gs://"),
+        (
+            "sftp://ann:hush@host/lake",
+            None,
+            "in folders of this machine and in S3, not in sftp://",
+        ),
+        ("s3://", None, "names no bucket"),
+        ("", None, "names no folder"),
+        ("lake", {"region": "eu"}, "takes no storage_options: it is a folder"),
+        ("s3://bucket/lake", {"timeout": 5}, "'timeout' is int, not a duration"),
+        ("s3://bucket/lake", {"credential_provider": dict}, "'credential_provider' is a function"),
+    ],
+)
+def test_what_can_t_be_a_root_is_told_when_the_project_is_loaded(
+    root: str, options: dict[str, object] | None, told: str
+) -> None:
+    with pytest.raises(DefinitionError) as caught:
+        DeltaIOManager(root, storage_options=options)
+    assert told in caught.value.message
+    assert caught.value.message.startswith(f"DeltaIOManager({root.replace(':hush', '')!r}")
+    assert caught.value.hint
+
+
+def test_a_table_whose_log_is_damaged_can_be_removed_if_its_files_are_the_asset_s(
+    steps: Steps, tmp_path: Path
+) -> None:
+    steps.write(target(), PARTS[:1], pa.table({"v": [1]}))
+    log = tmp_path / "lake" / "orders" / "_delta_log"
+    for version in log.glob("*.json"):
+        version.write_text("damaged")
+    with pytest.raises(IOManagerError) as caught:
+        steps.rows(target(), PARTS[:1])
+    assert caught.value.hint == "if its log is damaged, begin anew with: partita state restart"
+    steps.manager.remove(target())
+    steps.write(target(), PARTS[:1], pa.table({"v": [2]}))
+    assert steps.rows(target(), PARTS[:1]) == [{"v": 2}]
+
+
+def test_a_damaged_table_of_someone_else_stays(steps: Steps, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    folder = tmp_path / "lake" / "orders"
+    deltalake.write_deltalake(str(folder), pa.table({"v": [1]}))
+    for version in (folder / "_delta_log").glob("*.json"):
+        version.write_text("damaged")
+    with pytest.raises(IOManagerError, match="was not written by Partita"):
+        steps.manager.remove(target())
+    assert [*folder.glob("*.parquet")]
 
 
 def test_a_folder_that_deltalake_would_mistake_is_refused(tmp_path: Path) -> None:
@@ -346,7 +399,7 @@ def test_a_commit_whose_answer_is_an_error_is_read_back_and_loses_no_file(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as broken:
-        broken.setattr(delta_log, "_make_durable", fails)
+        broken.setattr(delta_folders.FolderTables, "committed", fails)
         told = attempt(manager, PARTS[0], 2, 2)
     assert isinstance(told, PublishFailed)
     request = StageRequest(target(), PARTS[:1], 2, "token-2")
