@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from assets_core.authoring.edges import deps_parts
+from assets_core.authoring.extents import deps_parts
 from assets_core.execution.slices import ids_of, slices_of
 from assets_core.model.io_manager import Recorded
 from assets_core.model.records import AssetVersions, VersionParts
@@ -60,7 +60,7 @@ def gather_facts(
         return store.data_versions(key, outline.graph.spec(key).partitions.space, partition_ids)
 
     lost = OnDemand(outline.graph.specs, lost_of) if verify else {}
-    return Facts(outline.graph, indexes, state, lost, now, data_versions)
+    return Facts(outline.graph, indexes, state, lost, now, data_versions, store.versions, key_ids)
 
 
 T = TypeVar("T")
