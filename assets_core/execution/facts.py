@@ -60,7 +60,17 @@ def gather_facts(
         return store.data_versions(key, outline.graph.spec(key).partitions.space, partition_ids)
 
     lost = OnDemand(outline.graph.specs, lost_of) if verify else {}
-    return Facts(outline.graph, indexes, state, lost, now, data_versions, store.versions, key_ids)
+    return Facts(
+        graph=outline.graph,
+        indexes=indexes,
+        state=state,
+        lost=lost,
+        now=now,
+        data_versions=data_versions,
+        versions=store.versions,
+        key_ids=key_ids,
+        removed_keys=store.removed_keys,
+    )
 
 
 T = TypeVar("T")

@@ -87,7 +87,7 @@ class Facts:
 
     `indexes` has one partition index per asset, made at `now`; `lost` names partition ids whose data is gone. `data_versions` answers for
     an asset and partition ids what versions are recorded of those that ever succeeded, `versions` for ids of code and dependency versions
-    what they are made of. `key_ids` are those that the indexes were made with.
+    what they are made of. `key_ids` are those that the indexes were made with; `removed_keys` answers those of dynamic keys that are out of use.
     """
 
     graph: AssetGraph
@@ -98,6 +98,7 @@ class Facts:
     data_versions: Callable[[str, Iterable[int]], Mapping[int, DataVersions]] = _no_versions
     versions: Callable[[Iterable[int]], Mapping[int, RecordedVersion]] = _nothing_known
     key_ids: KeyIds = field(default_factory=dict)
+    removed_keys: Callable[[], KeyIds] = dict
     shared: Shared = field(default_factory=Shared, repr=False)
 
 
