@@ -22,13 +22,13 @@ from assets_core.authoring.code_version import CodeFingerprint, code_fingerprint
 from assets_core.authoring.contract_problems import check_names, contract_problems
 from assets_core.authoring.decorators import Asset, AssetCheck
 from assets_core.authoring.edges import (
-    deps_version,
     edge_mapping,
     ordered_partition_by,
     partitions_of,
     rejected_target,
     target_of,
 )
+from assets_core.authoring.extents import deps_version
 from assets_core.authoring.graph import (
     AssetGraph,
     cycle_error,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from assets_core.authoring.edges import deps_parts
+from assets_core.authoring.extents import deps_parts
 from assets_core.execution.slices import ids_of, slices_of
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import Recorded
@@ -79,7 +79,17 @@ def gather_facts(
         return store.data_versions(key, outline.graph.spec(key).partitions.space, partition_ids)
 
     lost = OnDemand(outline.graph.specs, lost_of) if verify else {}
-    return Facts(outline.graph, indexes, state, lost, now, data_versions)
+    return Facts(
+        graph=outline.graph,
+        indexes=indexes,
+        state=state,
+        lost=lost,
+        now=now,
+        data_versions=data_versions,
+        versions=store.versions,
+        key_ids=key_ids,
+        removed_keys=store.removed_keys,
+    )
 
 
 T = TypeVar("T")

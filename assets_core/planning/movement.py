@@ -164,8 +164,7 @@ def moved_inputs(
 def _saved_rows(saved: SavedPlan, asset: str, facts: Facts) -> list[Row]:
     index = facts.indexes[asset]
     rows = [
-        (row.reason, row.cause, row.partitions.over(asset, index, facts.now))
-        for row in saved.rows[asset]
+        (row.reason, row.cause, row.partitions.over(asset, facts)) for row in saved.rows[asset]
     ]
     union = PartitionSet.none(index)
     for _, _, partitions in rows:

@@ -11,18 +11,22 @@ mean nothing once the state gives real ones, so such a set is written as the ran
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from assets_core.model.errors import PlanError, PlanMovedError
 from assets_core.planning.plan import set_as_json
 from assets_core.planning.planner import PlanRequest
+from partitions.definitions import KeyedIndex, StaticPartitions
 from partitions.errors import PartitaError, nearest
 from partitions.ranges import parse_range
 from partitions.sets import PartitionSet
+from partitions.time_windows import TimePartitions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from assets_core.authoring.graph import AssetGraph
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from assets_core.planning.planner import Mode
     from assets_core.planning.reasons import Reason
     from assets_core.planning.staleness import Facts
-    from partitions.definitions import PartitionIndex
+    from partitions.definitions import PartitionIndex, Partitions
 
 PLAN_FORMAT: Final = 1
 """The number under "format" in a saved plan; it grows when what was written before would be read wrongly."""
@@ -41,22 +45,33 @@ MOST_SHOWN: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class SavedSet:
-    """Partitions of one asset as they were written: half-open runs of ids, or, if that is not None, the `expression` of their keys."""
+    """Partitions of one asset as they were written: half-open runs of ids, or, if that is not None, the `expression` of their keys.
+
+    `text` names them for people, where it was written.
+    """
 
     count: int
     ids: tuple[tuple[int, int], ...]
     expression: str | None = None
+    text: str = ""
 
-    def over(self, asset: str, index: PartitionIndex, now: datetime) -> PartitionSet:
-        """The partitions in an index of the instant `now`. Raises PlanMovedError unless it has exactly all of them."""
+    def over(self, asset: str, facts: Facts) -> PartitionSet:
+        """The partitions in the asset's index. Raises PlanMovedError unless it has exactly all of them."""
+        index = facts.indexes[asset]
         if not self.count:
             return PartitionSet.none(index)
-        if self.expression is None:
-            found = PartitionSet.from_ids(index, self.ids)
+        if self.expression is not None:
+            found = self._read(self.expression, asset, index, facts.now)
         else:
-            found = self._read(self.expression, asset, index, now)
+            found = PartitionSet.from_ids(index, self.ids)
         if len(found) != self.count:
-            raise self._misfit(asset, index, f"of these there are {len(found):,}")
+            gone = None if self.expression is not None else _gone(self.ids, index, facts)
+            missing = self.count - len(found)
+            if gone is None or len(gone) != missing:
+                why = f"of these there are {len(found):,}"
+            else:
+                why = f"{gone.describe()} {'is' if missing == 1 else 'are'} gone"
+            raise self._misfit(asset, index, why)
         return found
 
     def _read(
@@ -75,12 +90,43 @@ class SavedSet:
 
     def _misfit(self, asset: str, index: PartitionIndex, why: str) -> PlanMovedError:
         ids = ", ".join(f"{first}...{stop - 1}" for first, stop in self.ids[:3])
-        named = f"with the ids {ids}" if self.expression is None else _shortened(self.expression)
+        named = self.text.removesuffix(f" ({self.count})") or self.expression
+        named = f"with the ids {ids}" if named is None else _shortened(named)
         return PlanMovedError(
             f"the plan is about {self.count:,} partitions of {asset} ({named}) that its definition "
             f"({index.definition.describe()}) does not have now: {why}; nothing was run",
             hint=NEW_PLAN,
         )
+
+
+def _gone(
+    ids: Sequence[tuple[int, int]], index: PartitionIndex, facts: Facts
+) -> PartitionSet | None:
+    """Those of these ids that the index does not have, in an index that has all that ever were; None if there is no such."""
+    ever = _ever(index, facts)
+    if ever is None:
+        return None
+    return PartitionSet.from_ids(ever, ids) & PartitionSet.from_mask(
+        ever, index.slots_of_ids(ever.ids) < 0
+    )
+
+
+def _ever(index: PartitionIndex, facts: Facts) -> PartitionIndex | None:
+    """What the index would be with keys that are out of use, and without the end of its definition."""
+    definition = index.definition
+    if isinstance(definition, StaticPartitions):
+        known = facts.key_ids.get(definition.space, {})
+        return KeyedIndex(definition, tuple(known), np.array(list(known.values()), dtype=np.int64))
+    if isinstance(definition, TimePartitions):
+        endless: Partitions = replace(definition, end=None)  # type: ignore[type-var] # each kind of them is a dataclass
+        return endless.index(facts.now)
+    removed = facts.removed_keys()
+    spaces = facts.key_ids.keys() | removed.keys()
+    every = {space: {**facts.key_ids.get(space, {}), **removed.get(space, {})} for space in spaces}
+    try:
+        return definition.index(facts.now, every)
+    except PartitaError:
+        return None  # too many
 
 
 def _shortened(expression: str) -> str:
@@ -125,8 +171,7 @@ class SavedRequest:
     def over(self, facts: Facts) -> PlanRequest:
         """The request in this project. Raises PlanMovedError if it names partitions that are not defined."""
         chosen = {
-            asset: partitions.over(asset, facts.indexes[asset], facts.now)
-            for asset, partitions in self.partitions.items()
+            asset: partitions.over(asset, facts) for asset, partitions in self.partitions.items()
         }
         return PlanRequest(self.assets, chosen, self.mode, self.upstream, self.downstream)
 

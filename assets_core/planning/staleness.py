@@ -7,7 +7,7 @@ its first input) and `data_seq` (the seq at which its rows last changed). A part
 
     missing   if it has no success                       lost     if the destination no longer has its rows
     failed    if its last failure is later than that     code     if it was made by another code version
-    deps      if edges, mappings or partition space changed
+    deps      if edges, mappings or partition space changed, or if it reads other partitions since bounds or keys of what it reads moved
     provisional  if it was made while its window was open, and the window has closed
     input     if some mapped upstream partition u has data_seq(u) > read_seq(p), or if it is read across the keys of a dynamic
               definition, of which one was removed or came back later than read_seq(p)
@@ -36,6 +36,7 @@ from assets_core.planning.lateness import (
     made_before_later_ones,
     made_while_open,
 )
+from assets_core.planning.moved_bounds import of_other_dependencies
 from assets_core.planning.reasons import Reason
 from partitions.mapped_set import bind_mapping
 from partitions.mappings import dynamic_spaces_across
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assets_core.authoring.graph import AssetGraph
-    from assets_core.model.records import DataVersions, StateSnapshot
+    from assets_core.model.records import DataVersions, RecordedVersion, StateSnapshot
     from assets_core.model.specs import AssetSpec, Dependency
-    from partitions.definitions import PartitionIndex
+    from partitions.definitions import KeyIds, PartitionIndex
     from partitions.keyed_mappings import PartitionMapping
     from partitions.mapped_set import MappedSet
 
@@ -65,6 +66,11 @@ def _no_versions(asset: str, partition_ids: Iterable[int]) -> Mapping[int, DataV
     return {}
 
 
+def _nothing_known(ids: Iterable[int]) -> Mapping[int, RecordedVersion]:
+    del ids
+    return {}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Shared:
     """What was computed for one asset and is the same for others; see `Recent`. Holds nothing that can't be computed again."""
@@ -72,6 +78,7 @@ class Shared:
     mapped: Recent[MappedSet] = field(default_factory=Recent)
     layouts: Recent[Layout] = field(default_factory=Recent)
     due: Recent[Mask] = field(default_factory=Recent)
+    moved: Recent[Mask | None] = field(default_factory=Recent)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +86,8 @@ class Facts:
     """All that decisions may look at: definitions, one snapshot of the state, what destinations lost, and the instant.
 
     `indexes` has one partition index per asset, made at `now`; `lost` names partition ids whose data is gone. `data_versions` answers for
-    an asset and partition ids what versions are recorded of those that ever succeeded.
+    an asset and partition ids what versions are recorded of those that ever succeeded, `versions` for ids of code and dependency versions
+    what they are made of. `key_ids` are those that the indexes were made with; `removed_keys` answers those of dynamic keys that are out of use.
     """
 
     graph: AssetGraph
@@ -88,6 +96,9 @@ class Facts:
     lost: Mapping[str, frozenset[int]]
     now: datetime
     data_versions: Callable[[str, Iterable[int]], Mapping[int, DataVersions]] = _no_versions
+    versions: Callable[[Iterable[int]], Mapping[int, RecordedVersion]] = _nothing_known
+    key_ids: KeyIds = field(default_factory=dict)
+    removed_keys: Callable[[], KeyIds] = dict
     shared: Shared = field(default_factory=Shared, repr=False)
 
 
@@ -238,7 +249,7 @@ def judge_asset(
     if most(recorded.failed_seq) > 0:
         mark(own.failed_seq > own.seq, Reason.FAILED)
     mark(own.differs(recorded.code_id, versions.code_id), Reason.CODE)
-    mark(own.differs(recorded.deps_id, versions.deps_id), Reason.DEPS)
+    mark(of_other_dependencies(facts, spec, own, bound), Reason.DEPS)
     if horizon is not None:
         mark(made_while_open(index, horizon, own.seq, facts.now), Reason.PROVISIONAL)
     oldest_read = least(recorded.read_seq)

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from assets_core.state.store import StateProblem
     from partitions.definitions import KeyIds
 
-_KEY_IDS = "select space, key, id from partition_key where removed = 0 order by space, id"
+_KEY_IDS = "select space, key, id from partition_key where removed = ? order by space, id"
 _ADD_KEY = """
 insert into partition_key (space, id, key)
 values (?1, (select coalesce(max(id), 0) + 1 from partition_key where space = ?1), ?2)
@@ -114,6 +114,11 @@ class SqlStore(ABC):
         """Ids of all partition keys that are in use, per dictionary space, in the order of their ids."""
         with self._database.read() as cursor:
             return _read_keys(cursor)
+
+    def removed_keys(self) -> KeyIds:
+        """Ids of the dynamic keys that were taken out of use, as `key_ids`."""
+        with self._database.read() as cursor:
+            return _read_keys(cursor, removed=1)
 
     def intern_keys(self, keys: Mapping[str, Sequence[str]]) -> KeyIds:
         """Make sure that these keys have ids, then answer like `key_ids`; writes only if one has none. Ids start at 1."""
@@ -400,8 +405,8 @@ def _version_ids(known: Mapping[str, tuple[int, VersionIds]]) -> dict[str, Versi
     return {asset: versions for asset, (_, versions) in known.items()}
 
 
-def _read_keys(cursor: Cursor) -> dict[str, dict[str, int]]:
+def _read_keys(cursor: Cursor, *, removed: int = 0) -> dict[str, dict[str, int]]:
     spaces: dict[str, dict[str, int]] = {}
-    for space, key, key_id in cursor.execute(_KEY_IDS):
+    for space, key, key_id in cursor.execute(_KEY_IDS, (removed,)):
         spaces.setdefault(space, {})[key] = key_id
     return spaces

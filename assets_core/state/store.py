@@ -118,6 +118,10 @@ class StateStore(Protocol):
         """Ids of all partition keys that are in use, per dictionary space; removed dynamic keys are left out."""
         ...
 
+    def removed_keys(self) -> KeyIds:
+        """The same of dynamic keys that were taken out of use and did not come back."""
+        ...
+
     def intern_keys(self, keys: Mapping[str, Sequence[str]]) -> KeyIds:
         """Make sure that these keys (dictionary space → keys) have ids, then answer like `key_ids`. An id is for ever."""
         ...

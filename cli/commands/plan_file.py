@@ -57,7 +57,7 @@ Id = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 class _Model(BaseModel):
-    # What people need and a run does not (text, sums) may be there too.
+    # What people need and a run does not (sums, words) may be there too.
     model_config = ConfigDict(extra="ignore", strict=True)
 
 
@@ -71,9 +71,10 @@ class _Set(_Model):
     count: Count
     ids: list[Annotated[tuple[Id, Id], AfterValidator(_forward)]]
     expression: str | None = None
+    text: str = ""
 
     def value(self) -> SavedSet:
-        return SavedSet(self.count, tuple(self.ids), self.expression)
+        return SavedSet(self.count, tuple(self.ids), self.expression, self.text)
 
 
 class _Row(_Model):

@@ -128,8 +128,10 @@ class KeysSuite:
         self, store: StateStore
     ) -> None:
         store.intern_keys({"dynamic|c": ["a", "b"]})
+        assert store.removed_keys() == {}
         store.remove_keys("dynamic|c", ["b"])
         assert store.key_ids() == {"dynamic|c": {"a": 1}}
+        assert store.removed_keys() == {"dynamic|c": {"b": 2}}
         assert store.intern_keys({"dynamic|c": ["c"]})["dynamic|c"] == {"a": 1, "c": 3}
         assert list(store.intern_keys({"dynamic|c": ["b"]})["dynamic|c"]) == ["a", "b", "c"]
 

@@ -18,7 +18,13 @@ from assets_core.planning.movement import Replanned, replan
 from assets_core.planning.planner import Mode, PlanRequest
 from assets_core.state.sqlite import SqliteStore
 from io_managers import MemoryIOManager
-from partitions import DailyPartitions, DynamicPartitions, HourlyPartitions, StaticPartitions
+from partitions import (
+    DailyPartitions,
+    DynamicPartitions,
+    HourlyPartitions,
+    MultiPartitions,
+    StaticPartitions,
+)
 from partitions.sets import PartitionSet
 from tests.integration.bench import NOW, WEEK, Bench
 from tests.property.saved_plans import saved_plan
@@ -329,9 +335,15 @@ def test_partitions_that_are_no_longer_defined_are_told() -> None:
     saved = project.keep("bronze")
     project.days = DailyPartitions("2025-01-01", end="2025-01-05")
     project.reload()
-    with pytest.raises(
-        PlanMovedError, match=r"7 partitions of bronze \(with the ids 20089...20095\)"
-    ):
+    with pytest.raises(PlanMovedError) as caught:
+        project.replan(saved)
+    assert caught.value.message == (
+        "the plan is about 7 partitions of bronze (2025-01-01...2025-01-07) that its definition"
+        " (daily from 2025-01-01 to 2025-01-05 (UTC)) does not have now: 2025-01-05...2025-01-07 (3) are gone; nothing was run"
+    )
+    project.days = DailyPartitions("2025-01-03")
+    project.reload()
+    with pytest.raises(PlanMovedError, match="now: of these there are 5; nothing was run"):
         project.replan(saved)
 
 
@@ -351,7 +363,50 @@ def test_keys_that_were_removed_are_told_and_keys_that_were_added_are_more_to_ru
         "loaded@c was not planned then, and now: planned (never materialized)"
     ]
     project.bench.store.remove_keys(space, ["b", "c"])
-    with pytest.raises(PlanMovedError, match="does not have now: of these there are 1; nothing"):
+    with pytest.raises(PlanMovedError) as caught:
+        project.replan(saved)
+    assert caught.value.message == (
+        "the plan is about 2 partitions of loaded (a, b) that its definition (dynamic: files)"
+        " does not have now: b (1) is gone; nothing was run"
+    )
+
+
+def test_keys_of_a_dimension_that_were_removed_are_named_in_a_range_too() -> None:
+    cells = {
+        "day": DailyPartitions("2025-01-01", end="2025-01-03"),
+        "shop": DynamicPartitions("shops"),
+    }
+
+    @asset(partitions=MultiPartitions(cells))
+    def sold(context: AssetContext) -> pa.Table:
+        return pa.table({"n": [1]})
+
+    project = Project()
+    project.bench.assets = [sold]
+    project.bench.resolve()
+    space = DynamicPartitions("shops").space
+    project.bench.store.intern_keys({space: ["a", "b"]})
+    saved = project.keep(days=[0, 1, 2, 3])
+    project.bench.store.remove_keys(space, ["b"])
+    with pytest.raises(PlanMovedError, match=r"now: 2025-01-01...2025-01-02\|b \(2\) are gone;"):
+        project.replan(saved)
+
+
+def test_static_keys_that_left_the_definition_are_named() -> None:
+    def loaded(keys: list[str]) -> object:
+        @asset(partitions=StaticPartitions(keys))
+        def loaded(context: AssetContext) -> pa.Table:
+            return pa.table({"n": [1]})
+
+        return loaded
+
+    project = Project()
+    project.bench.assets = [loaded(["a", "b", "c"])]
+    project.bench.resolve()
+    saved = project.keep()
+    project.bench.assets = [loaded(["c"])]
+    project.bench.resolve()
+    with pytest.raises(PlanMovedError, match=r"\(a, b, c\) .* now: a, b \(2\) are gone; nothing"):
         project.replan(saved)
 
 

@@ -1,8 +1,8 @@
 """The law that matters most: whatever happened, a partition that is called fresh holds what its function would give now.
 
 A simulator drives the real planner, runner, state store and IO manager through random histories: runs of every kind, several at once
-with kills, failures, skips, code changes, upstream rewrites, days going by, lost data, assets that begin anew, plans that are kept and
-run later. Ground truth is recomputed from the rows that are stored.
+with kills, failures, skips, code changes, upstream rewrites, days going by, starts that move to and fro, lost data, assets that begin
+anew, plans that are kept and run later. Ground truth is recomputed from the rows that are stored.
 """
 
 from __future__ import annotations
@@ -63,15 +63,21 @@ def let_several_run(data: st.DataObject, simulator: Simulator) -> None:
     together.go()
 
 
+CHANGES = ("outside", "code", "day", "start", "start", "lose", "restart", "trouble")
+
+
+def days_of(simulator: Simulator) -> st.SearchStrategy[str]:
+    return st.sampled_from([f"2025-01-{day:02}" for day in range(1, simulator.world.days + 1)])
+
+
 def act(data: st.DataObject, simulator: Simulator) -> None:
     world = simulator.world
-    keys = [f"2025-01-{day:02}" for day in range(1, world.days + 1)]
     match data.draw(
         st.sampled_from(
             [
-                *["run", "run", "run", "runs together", "runs together"],
-                *["outside", "fetch", "fetch", "code", "day", "lose", "restart", "trouble"],
+                *["run", "run", "run", "runs together", "runs together", "fetch", "fetch"],
                 *["keep a plan", "run the kept plan", "run the kept plan"],
+                *CHANGES,
             ]
         )
     ):
@@ -91,11 +97,8 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
             simulator.run_saved()
             world.failing.clear()
             world.skipping.clear()
-        case "outside":
-            key = data.draw(st.sampled_from(keys))
-            world.outside[key] = data.draw(st.integers(0, 2))  # it may change back
         case "fetch":
-            key = data.draw(st.sampled_from(keys))
+            key = data.draw(days_of(simulator))
             world.outside[key] = data.draw(st.integers(0, 2))
             facts = simulator.facts()
             chosen = PartitionSet.from_slots(
@@ -103,17 +106,31 @@ def act(data: st.DataObject, simulator: Simulator) -> None:
             )
             request = PlanRequest(("source",), {"source": chosen}, mode=Mode.FORCE)
             simulator.run(facts, plan_run(facts, request))
+        case what:
+            change(data, simulator, what)
+
+
+def change(data: st.DataObject, simulator: Simulator, what: str) -> None:
+    """Something happens to the project or its data between runs."""
+    world, key = simulator.world, data.draw(days_of(simulator))
+    name = data.draw(st.sampled_from(NAMES))
+    match what:
+        case "outside":
+            world.outside[key] = data.draw(st.integers(0, 2))  # it may change back
         case "code":
-            world.code[data.draw(st.sampled_from(NAMES))] += 1
+            world.code[name] += 1
         case "day":
             world.days += 1
+        case "start":
+            moved = data.draw(st.sampled_from(sorted(world.starts)))
+            world.starts[moved] = data.draw(st.integers(1, 3))
         case "lose":
-            simulator.lose(data.draw(st.sampled_from(NAMES)), data.draw(st.sampled_from(keys)))
+            simulator.lose(name, key)
         case "restart":
-            simulator.restart(data.draw(st.sampled_from(NAMES)), cut_off=data.draw(st.booleans()))
+            simulator.restart(name, cut_off=data.draw(st.booleans()))
         case "trouble":
-            node = (data.draw(st.sampled_from(NAMES)), data.draw(st.sampled_from(keys)))
-            (world.failing if data.draw(st.booleans()) else world.skipping).add(node)
+            trouble = data.draw(st.sampled_from([world.failing, world.skipping]))
+            trouble.add((name, key))
 
 
 @settings(max_examples=60)

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from assets_core.authoring.graph import AssetGraph
 from assets_core.model.errors import PlanMovedError
+from assets_core.model.records import StateSnapshot
 from assets_core.planning.movement import replan
 from assets_core.planning.plan import set_as_json
 from assets_core.planning.planner import plan_run
 from assets_core.planning.saved_plan import SavedSet
-from assets_core.planning.staleness import bind_dependencies
+from assets_core.planning.staleness import Facts, bind_dependencies
 from partitions import SINGLE, DailyPartitions, MultiPartitions, StaticPartitions
 from partitions.sets import PartitionSet
 from tests.property.planner_strategies import KEY_IDS, NOW, facts, requests
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from assets_core.model.records import PartitionColumns
     from assets_core.planning.plan import Plan
-    from assets_core.planning.staleness import Facts
 
 Rows = dict[tuple[str, str], tuple[str, str | None]]
 
@@ -48,10 +48,7 @@ def test_a_plan_that_went_through_json_comes_out_equal(data: st.DataObject) -> N
     request = data.draw(requests(about))
     plan, saved = plan_run(about, request), saved_plan(about, request)
     assert {
-        asset: [
-            (row.reason, row.cause, row.partitions.over(asset, about.indexes[asset], NOW))
-            for row in rows
-        ]
+        asset: [(row.reason, row.cause, row.partitions.over(asset, about)) for row in rows]
         for asset, rows in saved.rows.items()
     } == {
         part.asset: [(row.reason, row.cause, row.partitions) for row in part.rows]
@@ -236,13 +233,15 @@ def test_keys_that_look_like_the_range_language_stay_what_they_are(data: st.Data
                 lane + slot % length for lane in range(0, len(index), length) for slot in slots
             ]
         chosen = PartitionSet.from_slots(index, slots)
-        assert through_json(chosen, NOW) == chosen
+        assert through_json(chosen) == chosen
 
 
-def through_json(chosen: PartitionSet, now: datetime) -> PartitionSet:
+def through_json(chosen: PartitionSet) -> PartitionSet:
     told = set_as_json(chosen)
     count, ids, expression = told["count"], told["ids"], told.get("expression")
     assert isinstance(count, int)
     assert isinstance(ids, list)
     assert expression is None or isinstance(expression, str)
-    return SavedSet(count, tuple((a, b) for a, b in ids), expression).over("a", chosen.index, now)
+    saved = SavedSet(count, tuple((a, b) for a, b in ids), expression)
+    state = StateSnapshot(0, "test", {}, {}, {}, {})
+    return saved.over("a", Facts(AssetGraph({}), {"a": chosen.index}, state, {}, NOW))

@@ -23,7 +23,8 @@ from assets_core import (
     asset_check,
 )
 from assets_core.authoring.binding import ConfigParameter, InputParameter, LoadAs
-from assets_core.authoring.edges import deps_parts, partitions_of
+from assets_core.authoring.edges import partitions_of
+from assets_core.authoring.extents import deps_parts
 from assets_core.model.io_manager import Target
 from io_managers import MemoryIOManager
 from partitions import (

@@ -81,14 +81,16 @@ def test_a_plan_is_read_as_it_was_written() -> None:
             selection="revenue",
             range_text="latest",
             assets=("revenue",),
-            partitions={"revenue": SavedSet(1, ((-1, 0),), "eu")},
+            partitions={"revenue": SavedSet(1, ((-1, 0),), "eu", "…")},
             mode=Mode.STALE,
             upstream=False,
             downstream=True,
         ),
         versions={"revenue": SavedVersions("day", "c", "d")},
         rows={
-            "revenue": (SavedRow(Reason.INPUT, "orders", SavedSet(2, ((20089, 20091),))),),
+            "revenue": (
+                SavedRow(Reason.INPUT, "orders", SavedSet(2, ((20089, 20091),), text="…")),
+            ),
         },
     )
 
