@@ -43,12 +43,16 @@ FIRST = date(2025, 10, 24)
 
 @dataclass(frozen=True)
 class Case:
-    """A write mode with a layout; `parts` are the partitions that histories play on. `batches`: steps may have several of them."""
+    """A write mode with a layout; `parts` are the partitions that histories play on, `ids` how many keys there are.
+
+    `batches`: steps may have several partitions.
+    """
 
     where: Target
     parts: tuple[PartitionSlice, ...]
     batches: bool = False
     unruly: bool = False
+    ids: int = 6
 
 
 def _days(count: int) -> tuple[PartitionSlice, ...]:
@@ -321,9 +325,9 @@ def _rows(
     def row(one: PartitionSlice) -> st.SearchStrategy[Row]:
         told = dict(one.dimensions) or ({"day": one.key} if one.window else {"region": one.key})
         columns: dict[str, st.SearchStrategy[Any]] = {
-            "id": st.sampled_from([*range(6), *range(6), None])
+            "id": st.sampled_from([*range(case.ids), *range(case.ids), None])
             if case.unruly
-            else st.integers(0, 5),
+            else st.integers(0, case.ids - 1),
             "v": st.none() | st.integers(0, 3),
             "day": st.just(date.fromisoformat(told["day"])) if by and "day" in told else day,
             "region": st.just(told["region"]) if by and "region" in told else region,
