@@ -132,7 +132,7 @@ def parse_cron(text: str) -> CronRule:
     read = _read(" ".join(fields))
     if read is None:
         # Each field is fine alone, so no month given has the days of the month that are.
-        raise _bad_field(fields, 2)
+        raise _bad_field(fields, 2, hint=f"no month of {fields[3]!r} has such a day")
     minutes = sorted(60 * hour + minute for hour in read.hours for minute in read.minutes)
     return CronRule(
         text=" ".join(fields).upper(),
@@ -152,13 +152,15 @@ def _read(expression: str) -> CronSim | None:
         return None
 
 
-def _bad_field(fields: list[str], number: int) -> PartitionDefinitionError:
+def _bad_field(
+    fields: list[str], number: int, *, hint: str | None = None
+) -> PartitionDefinitionError:
     line = " ".join(fields)
     indent = len(" ".join(fields[:number])) + (1 if number else 0)
     marks = " " * indent + "^" * len(fields[number])
     return PartitionDefinitionError(
         f"cron expression {line!r}: {fields[number]!r} can't be the {_FIELDS[number]}\n  {line}\n  {marks}",
-        hint=f"allowed are *, {_ALLOWED[number]}, lists a,b, ranges a-b and steps /n",
+        hint=hint or f"allowed are *, {_ALLOWED[number]}, lists a,b, ranges a-b and steps /n",
     )
 
 

@@ -327,13 +327,30 @@ class _Reader:
             self._fail(error.message, piece, error.hint)
         if period is None:
             hint = _EXAMPLES
-            if _TWO_DOTS.search(piece.text):
-                hint = f"a range has three dots: type {_TWO_DOTS.sub('...', piece.text)}"
+            dotted = self._with_dots(piece.text, index)
+            if dotted is not None:
+                hint = f"a range has three dots: type {dotted}"
+            if piece.text.startswith("last:"):
+                hint = f"type {piece.text.replace('last:', 'latest:')}"
             if self.index.kind is PartitionKind.MULTI:
                 names = (name for name, _ in self.index.dimension_indexes)
                 hint = f"parts are {'|'.join(names)}; {_EXAMPLES}"
             self._fail(f"can't read {piece.text!r}", piece, hint)
         return period
+
+    def _with_dots(self, text: str, index: PartitionIndex) -> str | None:
+        """A range that was written with two dots, or with a colon between its ends, as it should be; None if it is none."""
+        if _TWO_DOTS.search(text):
+            return _TWO_DOTS.sub("...", text)
+        zone = index.timezone or "UTC"
+        for colon in re.finditer(":", text):
+            ends = text[: colon.start()].strip(), text[colon.end() :].strip()
+            try:
+                if any(ends) and all(not end or read_period(end, zone, self.now) for end in ends):
+                    return "...".join(ends)
+            except RangeSyntaxError:
+                continue
+        return None
 
     def _selected(
         self, found: PartitionSet, piece: _Piece, instead: PartitaError | None

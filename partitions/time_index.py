@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from partitions.cadence import Calendar
 
 _FOREVER: Final = 2**62
+_TO_THE_MINUTE: Final = len("2025-01-31T05:00")
 _FARTHEST: Final = 130 * 366 * DAY
 """Two 29ths of February are up to 8 years apart, those on one weekday up to 40; what does not tick in 130 years never does."""
 
@@ -258,8 +259,10 @@ def _unknown(key: str, index: TimeIndex, definition: TimeDefinition) -> UnknownP
     ids, edges = _around(calendar, instants[0], instants[-1], abs(definition.end_offset) + 2)
     names = calendar.keys(ids, edges)
     if key not in names:
-        around = int(np.searchsorted(edges, instants[0], side="right"))
-        near = [names[slot] for slot in (around - 1, around) if 0 <= slot < len(names)]
+        after = int(np.searchsorted(edges, instants[0]))
+        # A repeated hour has two windows of that time, and neither is called so; otherwise no window has it.
+        alike = [name for name in names if name.startswith(key[:_TO_THE_MINUTE])]
+        near = alike or [names[slot] for slot in (after - 1, after) if 0 <= slot < len(names)]
         return UnknownPartitionError(
             f"{key!r} does not exist in {definition.describe()}: no window is called so",
             hint="did you mean " + " or ".join(near) + "?" if near else None,

@@ -11,7 +11,7 @@ from assets_core.planning.changes import Side
 from assets_core.planning.obstacles import first_due_at, row_of, runs_on
 from assets_core.planning.planner import PlanRequest, plan_run
 from assets_core.planning.reasons import Blocked, Reason, being_made, not_due
-from assets_core.planning.staleness import judge, keys_changed
+from assets_core.planning.staleness import judge, keys_changed, would_run
 from partitions.sets import PartitionSet
 
 if TYPE_CHECKING:
@@ -313,6 +313,6 @@ def _guilty(
         if reason is Reason.INPUT:
             hit = above.facts.data_seq[slots] > verdict.facts.read_seq[slot]
         else:
-            hit = above.stale[slots] & above.facts.due[slots]
+            hit = would_run(above)[slots]
         for found in slots[np.flatnonzero(hit)]:
             yield edge.dependency.upstream, int(found)

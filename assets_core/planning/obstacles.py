@@ -87,10 +87,10 @@ def _in_the_way(
     if edge.mapped.missing.any():
         yield Blocked.OUTSIDE_UPSTREAM, edge.mapped.missing, None
     name = edge.dependency.upstream
-    absent, due = ~above[name].exists, above[name].due
-    if isinstance(edge.dependency.mapping, All):
-        # It reads what there is: a partition whose window isn't closed yet is no gap.
-        absent &= due
+    absent, due, not_yet = ~above[name].exists, above[name].due, above[name].not_yet
+    if not_yet is not None and isinstance(edge.dependency.mapping, All):
+        # It reads what there is: a partition that is still to become due is no gap, and neither is what waits for one.
+        absent &= ~not_yet
     if name in planned:
         absent &= ~planned[name]
     if not absent.any():

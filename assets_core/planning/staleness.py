@@ -14,7 +14,8 @@ its first input) and `data_seq` (the seq at which its rows last changed). A part
     lookback  if one of the `lookback` partitions after it became due only after it was made
 
 and *root stale* if any of these holds. It is *transitively* stale if it is not root stale and some mapped upstream partition is
-stale and due: it will run only if that upstream's rows really change.
+stale, due, and does not wait: it will run only if that upstream's rows really change. A partition without data *waits* if it, or something that
+it must read, is still to become due.
 
 Comparing counters instead of timestamps is what makes this exact: data is published before its success commits, so an upstream
 write that a step could have missed always carries a seq greater than the step's read_seq.
@@ -38,6 +39,7 @@ from assets_core.planning.lateness import (
 )
 from assets_core.planning.moved_bounds import of_other_dependencies
 from assets_core.planning.reasons import Reason
+from partitions.keyed_mappings import All
 from partitions.mapped_set import bind_mapping
 from partitions.mappings import dynamic_spaces_across
 
@@ -117,6 +119,8 @@ class Staleness:
     """Stale by themselves."""
     stale: Mask
     """Root or transitively stale."""
+    not_yet: Mask | None
+    """Without data, and it, or something that it must read, is still to become due. None: there are no such."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,9 +184,10 @@ class Upstream:
     """Recorded `data_seq`."""
     layout: Layout
     stale: Mask
-    """Stale and due: a run would change it, or try to."""
+    """Stale, due, and not waiting: a run would change it, or try to."""
     exists: Mask
     due: Mask
+    not_yet: Mask | None
 
     @property
     def data_seq(self) -> Ints:
@@ -212,8 +217,14 @@ def judge(facts: Facts, assets: Iterable[str] | None = None) -> Iterator[Verdict
         yield verdict, bound, above
         if key in last_reader:
             own = verdict.facts
-            changed, stale = own.recorded.data_seq, verdict.stale & own.due
-            above[key] = Upstream(changed, own.layout, stale, own.exists, own.due)
+            above[key] = Upstream(
+                changed=own.recorded.data_seq,
+                layout=own.layout,
+                stale=would_run(verdict),
+                exists=own.exists,
+                due=own.due,
+                not_yet=verdict.not_yet,
+            )
         for upstream in {edge.upstream for edge in spec.dependencies}:
             if last_reader[upstream] == key:
                 del above[upstream]
@@ -269,7 +280,34 @@ def judge_asset(
         stale = above[edge.dependency.upstream].stale
         if edge.dependency.mapping.triggers and stale.any():
             mark(edge.mapped.any_upstream(stale), Reason.UPSTREAM, position)
-    return Staleness(spec.key, own, reasons, causes, root, ~fresh)
+    not_yet = _not_yet(own, bound, above)
+    return Staleness(spec.key, own, reasons, causes, root, ~fresh, not_yet)
+
+
+def would_run(verdict: Staleness) -> Mask:
+    """Slots that a run would change, or try to: stale, due, and not waiting for something that is not due."""
+    would = verdict.stale & verdict.facts.due
+    return would if verdict.not_yet is None else would & ~verdict.not_yet
+
+
+def _not_yet(
+    own: PartitionFacts, bound: tuple[BoundDependency, ...], above: Mapping[str, Upstream]
+) -> Mask | None:
+    waits = ~own.due
+    for edge in bound:
+        upstream = above[edge.dependency.upstream].not_yet
+        # `All` reads what there is, and waits for nothing that is still to become due.
+        if (
+            upstream is None
+            or edge.dependency.allow_missing
+            or isinstance(edge.dependency.mapping, All)
+        ):
+            continue
+        waits = waits | edge.mapped.any_upstream(upstream)
+    if not waits.any():
+        return None
+    waits = waits & ~own.exists
+    return waits if waits.any() else None
 
 
 def keys_changed(facts: Facts, spec: AssetSpec, edge: Dependency) -> int:

@@ -78,6 +78,13 @@ def refused(answer: Answer, *words: str) -> None:
             ["can't read", "three dots: type 2025-01-01...2025-01-03"],
             id="two dots",
         ),
+        pytest.param(
+            ["plan", "orders", "2025-01-01:2025-01-03"],
+            ["can't read", "three dots: type 2025-01-01...2025-01-03"],
+            id="colon",
+        ),
+        pytest.param(["plan", "orders", "-3d:"], ["three dots: type -3d..."], id="open colon"),
+        pytest.param(["plan", "orders", "last:3"], ["type latest:3"], id="last"),
         pytest.param(["plan", "orders", "today"], ["'today' selects nothing"], id="today"),
         pytest.param(["runs", "list", "--limit", "-1"], ["'-1' is not a valid"], id="minus"),
         pytest.param(["-C", "nowhere", "list"], ["can't change", "nowhere"], id="folder"),

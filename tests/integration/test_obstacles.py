@@ -27,7 +27,7 @@ HOURS = HourlyPartitions("2025-01-05", timezone="Asia/Kolkata")
 
 @dataclass
 class Chain:
-    """bronze → silver → gold; all rows of bronze are a day late."""
+    """bronze → silver → gold (two days) → total; all rows of bronze are a day late."""
 
     upstream: Partitions = DAYS
     closed_after: timedelta = timedelta(days=1)
@@ -48,7 +48,11 @@ class Chain:
         def gold(days: pa.Table) -> pa.Table:
             return days
 
-        self.bench = Bench([bronze, silver, gold])
+        @asset
+        def total(gold: pa.Table) -> pa.Table:
+            return pa.table({"n": [gold.num_rows]})
+
+        self.bench = Bench([bronze, silver, gold, total])
 
     def facts(self, **in_flight: dict[str, list[str]]) -> Facts:
         """The facts; `in_flight` says which keys of which assets a run works on."""
@@ -115,6 +119,22 @@ def test_an_upstream_partition_that_is_not_due_yet_is_told_with_the_instant() ->
     assert [(one.name, one.because) for one in told.causes] == [
         ("bronze@2025-01-07", f"never materialized; not due before {TOMORROW}")
     ]
+
+
+def test_who_reads_all_there_is_does_not_wait_for_what_waits_for_something_that_is_not_due() -> (
+    None
+):
+    chain = Chain()
+    assert part(chain.facts(), "total").blocked == ()
+    chain.bench.run()
+    after = part(chain.facts(), "total")
+    assert (after.fresh, len(after.partitions), len(after.waiting)) == (1, 0, 0)
+    assert chain.explain(chain.facts(), "total", "").reason.word == "fresh"
+    assert chain.bench.column("total", "n") == [3]
+    chain.bench.now += timedelta(hours=7)  # the 7th is due
+    assert [row.reason.word for row in part(chain.facts(), "total").rows] == ["upstream"]
+    chain.bench.run()
+    assert chain.bench.column("total", "n") == [5]
 
 
 def test_a_partition_that_is_not_due_yet_says_until_when() -> None:

@@ -86,6 +86,17 @@ class Reference:
         # What `end_offset` lets exist before its window ends is there to be made at once.
         return not closed_after or window is None or window.end + closed_after <= self.facts.now
 
+    def not_yet(self, node: Node) -> bool:
+        """Nothing is there, and it, or something that it must read, is still to become due."""
+        if self.exists(node):
+            return False
+        edges = self.facts.graph.spec(node[0]).dependencies
+        return not self.due(node) or any(
+            self.not_yet(above)
+            for number, above in self.reads[node]
+            if not edges[number].allow_missing and not isinstance(edges[number].mapping, All)
+        )
+
     def lost(self, node: Node) -> bool:
         return int(self.facts.indexes[node[0]].ids[node[1]]) in self.facts.lost.get(
             node[0], frozenset()
@@ -127,7 +138,10 @@ class Reference:
             return "input"
         if self._looked_back(spec, slot):
             return "lookback"
-        if any(self.reason[above] != "fresh" and self.due(above) for above in triggering):
+        if any(
+            self.reason[above] != "fresh" and self.due(above) and not self.not_yet(above)
+            for above in triggering
+        ):
             return "upstream"
         return "fresh"
 
@@ -170,7 +184,7 @@ class Reference:
                     above
                     for number, above in self.reads[node]
                     if not edges[number].allow_missing
-                    and (self.due(above) or not isinstance(edges[number].mapping, All))
+                    and not (isinstance(edges[number].mapping, All) and self.not_yet(above))
                 ]
                 outside = {
                     number for number in self.outside[node] if not edges[number].allow_missing

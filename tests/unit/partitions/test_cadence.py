@@ -204,7 +204,6 @@ def test_no_two_clock_changes_are_closer_than_the_probe_step() -> None:
         ("0 0 * * MON-SUN", "'MON-SUN' can't be the day of week", "          ^^^^^^^"),
         ("*/0 0 * * *", "'*/0' can't be the minute", "  ^^^"),
         ("0 5-1 * * *", "'5-1' can't be the hour", "    ^^^"),
-        ("0 0 31 2 *", "'31' can't be the day of month", "      ^^"),
         ("0 0 -1 * *", "'-1'", "      ^^"),
         ("0 0 * * 5#6", "'5#6'", "          ^^^"),
         ("٣ 0 * * *", "can't be the minute", "  ^"),
@@ -216,6 +215,18 @@ def test_a_cron_error_marks_the_field(cron: str, field: str, marks: str) -> None
     assert field in caught.value.message
     assert caught.value.message.splitlines()[1:] == [f"  {cron}", marks]
     assert "allowed are" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("months", ["2", "FEB", "2,4", "APR-JUN/2"])
+def test_a_day_that_no_given_month_has_is_marked_with_the_months(months: str) -> None:
+    day = "30" if months in {"2", "FEB"} else "31"
+    if months == "APR-JUN/2":
+        months = "APR,JUN"
+    with pytest.raises(PartitionDefinitionError) as caught:
+        parse_cron(f"0 0 {day} {months} *")
+    assert f"'{day}' can't be the day of month" in caught.value.message
+    assert caught.value.message.splitlines()[2] == "      ^^"
+    assert caught.value.hint == f"no month of {months!r} has such a day"
 
 
 @pytest.mark.parametrize(

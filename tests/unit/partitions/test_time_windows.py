@@ -225,6 +225,39 @@ def test_a_local_time_that_never_happens_is_refused(make: Any) -> None:
     assert error.hint == "the next local time that exists is 2025-03-30T03:00"
 
 
+@pytest.mark.parametrize(
+    ("definition", "key", "hint"),
+    [
+        (
+            DailyPartitions("2011-12-01", end="2012-02-01", timezone="Pacific/Apia"),
+            "2011-12-30",
+            "did you mean 2011-12-29 or 2011-12-31?",
+        ),
+        (
+            HourlyPartitions("2025-03-30", end="2025-03-31", timezone="Europe/Berlin"),
+            "2025-03-30T02:00",
+            "did you mean 2025-03-30T01:00 or 2025-03-30T03:00?",
+        ),
+        (
+            HourlyPartitions("2024-10-27", end="2024-10-28", timezone="Europe/Berlin"),
+            "2024-10-27T02:00+02:00",
+            "did you mean 2024-10-27T02:00 or 2024-10-27T02:00+01:00?",
+        ),
+        (
+            WeeklyPartitions("2024-12-01", end="2025-02-02", starts_on="sunday"),
+            "2025-01-08",
+            "did you mean 2025-01-05 or 2025-01-12?",
+        ),
+    ],
+)
+def test_a_key_that_no_window_has_names_those_around_it(
+    definition: Any, key: str, hint: str
+) -> None:
+    with pytest.raises(UnknownPartitionError) as caught:
+        definition.index(FAR).slot(key)
+    assert caught.value.hint == hint
+
+
 def test_a_skipped_day_can_not_be_a_start() -> None:
     assert (
         "skipped that day" in bad(DailyPartitions, "2011-12-30", timezone="Pacific/Apia").message
