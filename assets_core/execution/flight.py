@@ -392,7 +392,8 @@ class Flight:
         outcomes: list[StepOutcome] = []
         for group in by_manager.values():
             began = self._effects.clock()
-            answers = publish_group(self._managers[group[0].attempt.asset], group)
+            manager = self._managers[group[0].attempt.asset]
+            answers = publish_group(manager, group, self._is_known)
             # Publishing is one act for the whole group, so each step bears its share.
             share = self._seconds_since(began) / len(group)
             for one, answer in zip(group, answers, strict=True):
@@ -402,6 +403,9 @@ class Flight:
                     outcomes.append(replace(answer, seconds=one.seconds + share))
         failpoint("run.published")
         self._record(outcomes, {id_: one.attempt for id_, one in done.items()}, done)
+
+    def _is_known(self, token: str) -> bool:
+        return self._store.step_of_token(token) is not None
 
     def _record(
         self,
