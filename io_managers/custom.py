@@ -275,9 +275,9 @@ class CustomIOManager(ABC):
         ]
         if all(one is not None and one.token == request.token for one in known):
             return Published(tuple(one.receipt for one in known if one is not None))
-        newest = max((one.epoch for one in known if one is not None), default=None)
-        if newest is not None and newest >= request.epoch:
-            return fenced(request.target.asset, request.epoch, newest)
+        for part, there in zip(request.slices, known, strict=True):
+            if there is not None and there.epoch >= request.epoch:
+                return fenced(request.target.asset, part.key, there.token)
         receipts = []
         for one, facts, batches in zip(request.slices, rows.facts, rows.by_slice(), strict=True):
             receipt = WriteReceipt(

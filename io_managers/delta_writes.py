@@ -202,13 +202,13 @@ class DeltaWriter:
         live = [self._live(draft, key, request.token) for key in keys]
         if all(path is not None for path in live):
             return draft, Published(tuple(self._files.receipt(p) for p in live if p is not None))
-        for one in request.slices:
-            newest = draft.epochs[one.key][0] if one.key in draft.epochs else None
-            if newest is None and there is not None:
-                newest = there.fence(one.key)
-            if newest is not None and newest >= request.epoch:
-                shown = f" {one.key}" if one.key else ""
-                return draft, fenced(f"{request.target.asset}{shown}", request.epoch, newest)
+        for key in keys:
+            epoch, token = draft.epochs.get(key, (None, None))
+            if epoch is None and there is not None:
+                epoch = there.fence(key)
+            if epoch is not None and epoch >= request.epoch:
+                newer = token or self._writer_of(draft.files.get(key, ()))
+                return draft, fenced(request.target.asset, key, newer)
         content = staged_delta(member)
         schema = self._joined(draft, content.schema, request.target)
         if content.rows is None:
@@ -224,6 +224,14 @@ class DeltaWriter:
         )
         epochs = {**after.epochs, **dict.fromkeys(keys, (request.epoch, request.token))}
         return replace(after, schema=schema, epochs=epochs), Published(told)
+
+    def _writer_of(self, paths: Sequence[str]) -> str | None:
+        """The token of who wrote a partition; None if other programs have changed what it was."""
+        try:
+            (path,) = paths
+            return self._files.footer(path).token
+        except (ValueError, IOManagerError):
+            return None
 
     def _live(self, draft: _Draft, key: str, token: str) -> str | None:
         paths = draft.files.get(key, ())

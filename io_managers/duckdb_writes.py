@@ -118,7 +118,7 @@ class _Transaction:
         for asset, numbered in by_asset(members).items():
             keys = [one.key for _, member in numbered for one in member.request.slices]
             commits = commits_of(self._connection, asset, keys)
-            newest = {key: commit.epoch for key, commit in commits.items()}
+            newest = {key: (commit.epoch, commit.token) for key, commit in commits.items()}
             todo = []
             for position, member in numbered:
                 receipts = receipts_of(member.request, commits)
@@ -127,7 +127,8 @@ class _Transaction:
                 elif refusal := _fenced(member.request, newest):
                     outcomes[position] = refusal
                 else:
-                    newest |= {one.key: member.request.epoch for one in member.request.slices}
+                    mine = member.request.epoch, member.request.token
+                    newest |= dict.fromkeys((one.key for one in member.request.slices), mine)
                     todo.append((position, member))
             for round_ in rounds(todo):
                 self._write_round(round_, commits, outcomes)
@@ -472,12 +473,12 @@ def receipts_of(request: StageRequest, commits: Mapping[str, Commit]) -> tuple[W
     )
 
 
-def _fenced(request: StageRequest, newest: Mapping[str, int]) -> PublishFailed | None:
-    """The refusal of a step that comes after a newer attempt at one of its partitions; None if it may go on."""
+def _fenced(request: StageRequest, newest: Mapping[str, tuple[int, str]]) -> PublishFailed | None:
+    """The refusal of a step that comes after a newer attempt at one of its partitions, of which epoch and token are given; None if it may go on."""
     for one in request.slices:
-        if newest.get(one.key, request.epoch - 1) >= request.epoch:
-            shown = f" {one.key}" if one.key else ""
-            return fenced(f"{request.target.asset}{shown}", request.epoch, newest[one.key])
+        epoch, token = newest.get(one.key, (request.epoch - 1, ""))
+        if epoch >= request.epoch:
+            return fenced(request.target.asset, one.key, token)
     return None
 
 

@@ -192,9 +192,9 @@ class MemoryIOManager:
         commits = [asset.commits.get(one.key) for one in request.slices]
         if all(commit is not None and commit.token == request.token for commit in commits):
             return Published(tuple(commit.receipt for commit in commits if commit is not None))
-        newest = max((commit.epoch for commit in commits if commit is not None), default=None)
-        if newest is not None and newest >= request.epoch:
-            return fenced(request.target.asset, request.epoch, newest)
+        for one, commit in zip(request.slices, commits, strict=True):
+            if commit is not None and commit.epoch >= request.epoch:
+                return fenced(request.target.asset, one.key, commit.token)
         try:
             receipts = self._write(asset, request, rows)
         except PartitaError as error:

@@ -234,5 +234,4 @@ def _refusal(
     check_owner(path, there, request.target, one)
     if there.token == request.token or there.epoch < request.epoch:
         return None
-    shown = f" {one.key}" if one.key else ""
-    return fenced(f"{request.target.asset}{shown}", request.epoch, there.epoch)
+    return fenced(request.target.asset, one.key, there.token)

@@ -30,12 +30,14 @@ def append_needs_partitions(target: Target) -> str | None:
     return None
 
 
-def fenced(what: str, epoch: int, newest: int) -> PublishFailed:
-    """The refusal of an attempt that a newer one has overtaken. `what` is the asset and partition."""
+def fenced(asset: str, key: str, newer: str | None) -> PublishFailed:
+    """The refusal of an attempt that a newer one has overtaken in a partition; `newer` is the commit token of that, if it is known."""
+    what = f"{asset} {key}".rstrip()
     return PublishFailed(
-        f"{what}: attempt {epoch} came after attempt {newest} had been published, and changes nothing",
-        hint="nothing to do if the newer attempt was yours; if the state was started anew, remove the stored rows as well",
+        f"{what} was published by a newer attempt, so this one came too late and changed nothing",
+        hint="nothing to do: partita status",
         fenced=True,
+        overtaken_by=newer,
     )
 
 

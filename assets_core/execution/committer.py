@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from assets_core.execution.rejects import step_token
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed
 from assets_core.model.records import AttemptFailed, StepSucceeded
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from assets_core.execution.attempts import Attempt
     from assets_core.execution.worker import Produced
@@ -36,8 +38,12 @@ class Done:
         return self.produced.staged
 
 
-def publish_group(manager: IOManager, done: Sequence[Done]) -> list[StepSucceeded | AttemptFailed]:
+def publish_group(
+    manager: IOManager, done: Sequence[Done], is_known: Callable[[str], bool]
+) -> list[StepSucceeded | AttemptFailed]:
     """Publish what steps staged for one IO manager, as one group, and say what to record for each, in order.
+
+    `is_known` says of a commit token whether it is one of this state: rows of another make an attempt come too late as well.
 
     Rejected rows come first, for all steps of the group: rows that a contract let pass are never visible without those that it kept
     out. A step whose rejected rows can't be published fails, and publishes nothing else.
@@ -45,7 +51,7 @@ def publish_group(manager: IOManager, done: Sequence[Done]) -> list[StepSucceede
     A step that could not be published is looked for at its destination first: a reply may have been lost after the rows were written.
     A failure is `final` for this attempt; whether there is another one is the caller's decision.
     """
-    refused = _publish_rejected(manager, done)
+    refused = _publish_rejected(manager, done, is_known)
     waiting = [
         one for one in done if one.staged is not None and one.attempt.step_id not in refused
     ]
@@ -53,12 +59,14 @@ def publish_group(manager: IOManager, done: Sequence[Done]) -> list[StepSucceede
     by_step = {one.attempt.step_id: answer for one, answer in zip(waiting, answers, strict=True)}
     return [
         refused.get(one.attempt.step_id)
-        or _outcome(manager, one, by_step.get(one.attempt.step_id))
+        or _outcome(manager, one, by_step.get(one.attempt.step_id), is_known)
         for one in done
     ]
 
 
-def _publish_rejected(manager: IOManager, done: Sequence[Done]) -> dict[int, AttemptFailed]:
+def _publish_rejected(
+    manager: IOManager, done: Sequence[Done], is_known: Callable[[str], bool]
+) -> dict[int, AttemptFailed]:
     """Publish the rows that contracts keep out; failures by step, whose other rows are thrown away."""
     waiting = [(one, rejected) for one in done if (rejected := one.produced.rejected) is not None]
     if not waiting:
@@ -68,7 +76,7 @@ def _publish_rejected(manager: IOManager, done: Sequence[Done]) -> dict[int, Att
     refused = {}
     for (one, rejected), answer in zip(waiting, answers, strict=True):
         if isinstance(answer, PublishFailed):
-            found, told = _found(manager, rejected, answer)
+            found, told = _found(manager, rejected, answer, is_known)
             if found is None or len(found) < len(rejected.request.slices):
                 if one.staged is not None:
                     manager.discard(one.staged)
@@ -77,13 +85,16 @@ def _publish_rejected(manager: IOManager, done: Sequence[Done]) -> dict[int, Att
 
 
 def _outcome(
-    manager: IOManager, one: Done, answer: Published | PublishFailed | None
+    manager: IOManager,
+    one: Done,
+    answer: Published | PublishFailed | None,
+    is_known: Callable[[str], bool],
 ) -> StepSucceeded | AttemptFailed:
     receipts: tuple[WriteReceipt, ...] = ()
     if isinstance(answer, Published):
         receipts = answer.receipts
     elif isinstance(answer, PublishFailed):
-        found, told = _found(manager, one.staged, answer)
+        found, told = _found(manager, one.staged, answer, is_known)
         if found is None or len(found) < len(one.attempt.slots):
             return _failure(one, told, unknown=found is None or bool(found))
         receipts = found
@@ -97,7 +108,10 @@ def _outcome(
 
 
 def _found(
-    manager: IOManager, staged: Staged | None, failed: PublishFailed
+    manager: IOManager,
+    staged: Staged | None,
+    failed: PublishFailed,
+    is_known: Callable[[str], bool],
 ) -> tuple[tuple[WriteReceipt, ...] | None, PublishFailed]:
     """What the destination has of rows whose publishing failed, None if it can't tell; and the failure, with why it can't.
 
@@ -106,6 +120,9 @@ def _found(
     """
     if staged is None:
         return (), failed
+    newer = failed.overtaken_by
+    if newer is not None and not is_known(step_token(newer)):
+        failed = _of_another_state(manager.location(staged.request.target), staged, failed)
     try:
         return manager.published(staged.request), failed
     except IOManagerError as error:
@@ -113,6 +130,18 @@ def _found(
             return None, failed
         message = f"{failed.message}; and whether the rows arrived can't be asked: {error.message}"
         return None, replace(failed, message=message)
+
+
+def _of_another_state(where: str, staged: Staged, failed: PublishFailed) -> PublishFailed:
+    """The refusal in words that tell what is there; without the partition, so that it is told once for all of them."""
+    asset, owner = staged.request.target.asset, shlex.quote(staged.request.target.owner)
+    return replace(
+        failed,
+        message=f"the rows of {asset} in {where} are newer than this project's state, which did not write them, so they stay:"
+        " another project writes there, or the state is an older copy of the one that did",
+        hint="if it is another project, give the asset another name or its IO manager another place;"
+        f" if this one is to have the rows, partita state restart {owner} removes them, and then partita materialize {owner}",
+    )
 
 
 def _failure(one: Done, answer: PublishFailed, *, unknown: bool) -> AttemptFailed:

@@ -393,7 +393,8 @@ class Flight:
         for group in by_manager.values():
             self._require_claims(group)
             began = self._effects.clock()
-            answers = publish_group(self._managers[group[0].attempt.asset], group)
+            manager = self._managers[group[0].attempt.asset]
+            answers = publish_group(manager, group, self._is_known)
             # Publishing is one act for the whole group, so each step bears its share.
             share = self._seconds_since(began) / len(group)
             for one, answer in zip(group, answers, strict=True):
@@ -413,6 +414,9 @@ class Flight:
         first = min((one.attempt for one in group), key=lambda attempt: attempt.epoch)
         if self._store.step_of_token(first.token) is not StepStatus.RUNNING:
             raise taken_over(self._request.run_id)
+
+    def _is_known(self, token: str) -> bool:
+        return self._store.step_of_token(token) is not None
 
     def _record(
         self,

@@ -144,13 +144,14 @@ class Published:
 class PublishFailed:
     """One staged step was refused or could not be written; nothing of it that matters is visible.
 
-    `fenced`: a newer epoch was there. `code` is that of the error behind it: the destination's fault, or the rows' (`data`). `frames` is
+    `fenced`: a newer epoch was there; `overtaken_by` is the commit token of that attempt then, None where it isn't known. `code` is that of the error behind it: the destination's fault, or the rows' (`data`). `frames` is
     the traceback of a user's own IO manager, if that raised.
     """
 
     message: str
     hint: str | None = None
     fenced: bool = False
+    overtaken_by: str | None = None
     code: str = IOManagerError.code
     frames: str = ""
 

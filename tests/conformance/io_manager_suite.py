@@ -1467,6 +1467,7 @@ class CommitLaws(IOManagerSuite):
         (answer,) = steps.manager.publish([late])
         assert isinstance(answer, PublishFailed)
         assert answer.fenced
+        assert answer.overtaken_by in {"token-2", None}, "of whom it is known"
         assert [r["n"] for r in steps.rows(target(by="day"), parts[1:])] == [2]
         with pytest.raises(IOManagerError):
             steps.rows(target(by="day"), parts[:1])

@@ -109,15 +109,15 @@ def _record_before_publishing() -> None:
     publish = flight.publish_group
     later: list[Callable[[], object]] = []
 
-    def postponed(manager: Any, done: Any) -> Any:
+    def postponed(manager: Any, done: Any, is_known: Any) -> Any:
         for one in later:
             one()
         later.clear()
         if manager.destination() != "lake":
-            return publish(manager, done)
+            return publish(manager, done, is_known)
         from assets_core.model.records import StepSucceeded
 
-        later.append(lambda: publish(manager, done))
+        later.append(lambda: publish(manager, done, is_known))
         return [
             StepSucceeded(one.attempt.step_id, one.attempt.epoch, one.staged.content.receipts)
             for one in done
