@@ -228,11 +228,11 @@ def _narrowed(
         if doubt is not None and not _names_keys(facts, partitioned):
             raise doubt
         if failed:
-            raise (
-                doubt
-                if doubt is not None and doubt.hint and "did you mean" in doubt.hint
-                else next(iter(failed.values()))
-            )
+            # A mistyped asset, a mistyped key, or neither: then what was typed alone is more likely meant as an asset.
+            told = [error for error in (doubt, *failed.values()) if error is not None]
+            close = [error for error in told if "did you mean" in (error.hint or "")]
+            likely = told if assets == facts.graph.order else list(failed.values())
+            raise (close or likely)[0]
         raise doubt or HintedUsageError(
             f"{text!r} selects partitions, and none of the selected assets is partitioned",
             "leave the range out",

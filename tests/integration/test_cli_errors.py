@@ -200,6 +200,33 @@ def test_a_folder_that_not_even_root_may_write_is_named(shop: Shop) -> None:
     refused(shop.run("materialize", code=2), "/sys/partita", "can't be written", "writable")
 
 
+def test_a_word_that_is_neither_asset_nor_key_is_told_as_what_it_was_more_likely_meant_for(
+    shop: Shop,
+) -> None:
+    shop.write(
+        "assets.py",
+        """
+        import pyarrow as pa
+        from assets_core import asset
+        from partitions import DailyPartitions, StaticPartitions
+
+        @asset(partitions=DailyPartitions("2025-01-01", end="2025-01-03"))
+        def orders() -> pa.Table:
+            return pa.table({"a": [1]})
+
+        @asset(partitions=StaticPartitions(["north", "south"]))
+        def shops() -> pa.Table:
+            return pa.table({"a": [1]})
+        """,
+    )
+    refused(shop.run("plan", "nowhere", code=2), "no asset 'nowhere'", "orders, shops")
+    refused(shop.run("plan", "nroth", code=2), "no partition 'nroth'", "did you mean north")
+    refused(shop.run("plan", "order", code=2), "no asset 'order'", "did you mean orders?")
+    refused(
+        shop.run("plan", "shops", "x", code=2), "no partition 'x'", "the keys are north, south"
+    )
+
+
 def test_a_read_only_folder_can_be_looked_at_but_not_run(shop: Shop) -> None:
     shop.folder.chmod(0o555)
     try:
