@@ -30,6 +30,7 @@ from partitions.definitions import (
     too_many,
 )
 from partitions.errors import PartitionDefinitionError, UnknownPartitionError
+from partitions.time_windows import TimePartitions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,6 +81,10 @@ class MultiPartitions:
                 hint="use the finer one; coarser assets roll it up by themselves",
             )
         object.__setattr__(self, "dimensions", named)
+        # What has no end, or keys that are yet to come, is counted when there is an index of it.
+        count = prod(_least(definition) for _, definition in named)
+        if count > MAX_PARTITIONS:
+            raise too_many(self.describe(), count)
 
     @property
     def kind(self) -> PartitionKind:
@@ -274,6 +279,16 @@ class MultiIndex(PartitionIndex):
 
 def _combinations(keys: Iterable[Iterable[str]]) -> tuple[str, ...]:
     return tuple(SEPARATOR.join(lane) for lane in product(*keys))
+
+
+def _least(definition: Partitions) -> int:
+    """How many partitions a dimension has at any rate, once all of its time is over."""
+    if isinstance(definition, StaticPartitions):
+        return len(definition.keys)
+    if isinstance(definition, TimePartitions) and definition.last_edge is not None:
+        nominal = definition.calendar.nominal
+        return (definition.last_edge - definition.first_edge) // nominal if nominal else 1
+    return 1
 
 
 def _spaces(dimensions: Iterable[tuple[str, Partitions]]) -> str:

@@ -15,6 +15,7 @@ from assets_core.model.errors import IOManagerError
 from assets_core.model.io_manager import Recorded
 from assets_core.model.records import AssetVersions, VersionParts
 from assets_core.planning.staleness import Facts
+from partitions.errors import PartitionDefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from assets_core.model.records import DataVersions, StateSnapshot
     from assets_core.model.specs import AssetSpec
     from assets_core.state.store import StateStore
-    from partitions.definitions import PartitionIndex
+    from partitions.definitions import KeyIds, PartitionIndex, Partitions
 
 
 def gather_facts(
@@ -48,10 +49,10 @@ def gather_facts(
     key_ids = store.key_ids()
     specs = outline.graph.specs
     # Equal definitions have one index: what is computed about it for one asset serves the others.
-    of_definition = {
-        definition: definition.index(now, key_ids)
-        for definition in dict.fromkeys(spec.partitions for spec in specs.values())
-    }
+    of_definition: dict[Partitions, PartitionIndex] = {}
+    for spec in specs.values():
+        if spec.partitions not in of_definition:
+            of_definition[spec.partitions] = _index_of(spec, now, key_ids)
     indexes = {key: of_definition[spec.partitions] for key, spec in specs.items()}
     state = store.snapshot(versions_of(spec) for spec in outline.graph.specs.values())
     living = {run: steps for run, steps in state.in_flight.items() if run_lives(run)}
@@ -90,6 +91,16 @@ def gather_facts(
         key_ids=key_ids,
         removed_keys=store.removed_keys,
     )
+
+
+def _index_of(spec: AssetSpec, now: datetime, key_ids: KeyIds) -> PartitionIndex:
+    try:
+        return spec.partitions.index(now, key_ids)
+    except PartitionDefinitionError as error:
+        where = f" ({spec.defined_in})" if spec.defined_in else ""
+        raise PartitionDefinitionError(
+            f"the partitions of asset {spec.key!r}{where}: {error.message}", hint=error.hint
+        ) from error
 
 
 T = TypeVar("T")

@@ -95,12 +95,13 @@ def plan_run(facts: Facts, request: PlanRequest) -> Plan:
     for verdict, bound, above in judge(facts, last):
         scope = _scope(planning, verdict.asset, bound)
         if scope is not None:
-            _refuse_changed_space(facts, verdict.asset)
+            refuse_changed_space(facts, verdict.asset)
             parts.append(_plan_asset(planning, verdict, bound, above, scope))
     return Plan(facts.state.seq, facts.now, tuple(parts))
 
 
-def _refuse_changed_space(facts: Facts, key: str) -> None:
+def refuse_changed_space(facts: Facts, key: str) -> None:
+    """Raise SpaceChangedError if there is state of the asset, and all of it of other partitions than it is defined with."""
     # Its table still holds rows of the old partitions, which no new partition would ever replace.
     if key in facts.state.other_spaces:
         raise space_changed(facts, key)

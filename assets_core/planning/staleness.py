@@ -39,6 +39,7 @@ from assets_core.planning.lateness import (
 )
 from assets_core.planning.moved_bounds import of_other_dependencies
 from assets_core.planning.reasons import Reason
+from partitions.errors import MappingError
 from partitions.keyed_mappings import All
 from partitions.mapped_set import bind_mapping
 from partitions.mappings import dynamic_spaces_across
@@ -134,12 +135,18 @@ class BoundDependency:
 def bind_dependencies(facts: Facts, spec: AssetSpec) -> tuple[BoundDependency, ...]:
     """The asset's edges over the indexes of this instant. Raises MappingError if a mapping does not fit its definitions."""
     downstream = facts.indexes[spec.key]
-    return tuple(
-        BoundDependency(
-            edge, _mapped(facts, edge.mapping, facts.indexes[edge.upstream], downstream)
-        )
-        for edge in spec.dependencies
-    )
+    bound = []
+    for edge in spec.dependencies:
+        try:
+            mapped = _mapped(facts, edge.mapping, facts.indexes[edge.upstream], downstream)
+        except MappingError as error:
+            where = f" ({spec.defined_in})" if spec.defined_in else ""
+            raise MappingError(
+                f"asset {spec.key!r} can't read {edge.upstream!r}: {error.message}{where}",
+                hint=error.hint,
+            ) from error
+        bound.append(BoundDependency(edge, mapped))
+    return tuple(bound)
 
 
 def _mapped(

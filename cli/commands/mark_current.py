@@ -68,6 +68,7 @@ def _acceptable(facts: Facts, request: Request) -> dict[str, PartitionSet]:
     """Of the asked partitions those that have rows and are stale because of a change, by asset in topological order."""
     import numpy as np  # noqa: PLC0415 - heavy
 
+    from assets_core.planning.planner import refuse_changed_space  # noqa: PLC0415
     from assets_core.planning.reasons import Reason  # noqa: PLC0415
     from assets_core.planning.staleness import judge  # noqa: PLC0415
     from partitions.sets import PartitionSet  # noqa: PLC0415
@@ -77,6 +78,7 @@ def _acceptable(facts: Facts, request: Request) -> dict[str, PartitionSet]:
         key = verdict.asset
         if key not in request.assets:
             continue
+        refuse_changed_space(facts, key)
         matters = (Reason.CODE, Reason.DEPS, Reason.INPUT)
         mask = verdict.facts.exists & np.isin(verdict.reasons, matters)
         if key in request.partitions:

@@ -200,6 +200,22 @@ def test_a_folder_that_not_even_root_may_write_is_named(shop: Shop) -> None:
     refused(shop.run("materialize", code=2), "/sys/partita", "can't be written", "writable")
 
 
+def test_a_definition_that_grew_too_large_names_the_asset(shop: Shop) -> None:
+    shop.edit(
+        "assets.py",
+        'DailyPartitions("2025-01-01", end="2025-01-11", timezone="Europe/Berlin")',
+        'MultiPartitions({"k": DynamicPartitions("k"), "h": HourlyPartitions("1700-01-01")})',
+    )
+    shop.edit(
+        "assets.py",
+        "import DailyPartitions",
+        "import DynamicPartitions, HourlyPartitions, MultiPartitions",
+    )
+    shop.run("plan")
+    shop.run("partitions", "add", "k", *"abcd")
+    refused(shop.run("plan", code=2), "the partitions of asset 'orders' (", "at most 10,000,000")
+
+
 def test_a_word_that_is_neither_asset_nor_key_is_told_as_what_it_was_more_likely_meant_for(
     shop: Shop,
 ) -> None:

@@ -47,6 +47,7 @@ def test_an_asset_whose_partitions_were_redefined_begins_anew(done: Shop) -> Non
     assert "hint" in refused.err
     command = refused.err.rpartition("partita ")[2].split()
     assert command == ["state", "restart", "orders"]
+    assert done.run("mark-current", "orders", code=2).err == refused.err
     answer = done.run(*command, "--yes")
     assert "orders begins anew" in answer.out
     assert plan(done) == {"orders": {"missing"}, "revenue": {"deps"}, "trend": {"upstream"}}

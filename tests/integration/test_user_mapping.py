@@ -187,5 +187,13 @@ def test_a_mistake_that_only_partitions_show_names_the_line(project: Shop) -> No
     old = "first = downstream.ids - "
     project.edit("shop_mappings.py", old, f"len(downstream) and [][7]\n        {old}")
     told = project.run("plan", code=2).err
-    assert "bind() of the mapping BusinessDays raised IndexError in" in told
+    assert "asset 'report' can't read 'orders': bind() of the mapping BusinessDays raised" in told
+    assert "IndexError in" in told
     assert "shop_mappings.py:" in told
+
+
+def test_an_answer_that_fits_only_empty_indexes_names_the_asset(project: Shop) -> None:
+    project.edit("shop_mappings.py", "hi=np.maximum(lo, hi)", "hi=np.maximum(lo, hi) + (lo > 0)")
+    told = project.run("plan", code=2).err
+    assert "asset 'report' can't read 'orders': mapping business-days(2) from daily" in told
+    assert "(assets.py:" in told

@@ -26,6 +26,19 @@ def test_keys_are_those_of_the_dimensions_in_declared_order() -> None:
     assert turned != BOTH
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        StaticPartitions([f"shop {number}" for number in range(4_000)]),
+        HourlyPartitions("2000-01-01", end="2001-01-01"),
+    ],
+)
+def test_a_product_that_is_too_large_whatever_the_time_is_refused_at_once(other: Any) -> None:
+    keys = StaticPartitions([str(number) for number in range(4_000)])
+    with pytest.raises(PartitionDefinitionError, match="at most 10,000,000 are allowed"):
+        MultiPartitions({"key": keys, "other": other})
+
+
 def test_time_runs_inside_of_each_lane() -> None:
     index = BOTH.index(NOW, KNOWN)
     days = DAYS.index(NOW)
