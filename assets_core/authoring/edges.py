@@ -1,4 +1,4 @@
-"""What follows from an asset and what it reads: the mapping of an edge, the identity of all edges, the destination of the rows."""
+"""What follows from an asset and what it reads: the mapping of an edge, the destination of the rows. What identifies edges is `extents`'s."""
 
 from __future__ import annotations
 

@@ -11,19 +11,16 @@ mean nothing once the state gives real ones, so such a set is written as the ran
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from assets_core.model.errors import PlanError, PlanMovedError
+from assets_core.planning.ever import index_ever
 from assets_core.planning.plan import set_as_json
 from assets_core.planning.planner import PlanRequest
-from partitions.definitions import KeyedIndex, StaticPartitions
 from partitions.errors import PartitaError, nearest
 from partitions.ranges import parse_range
 from partitions.sets import PartitionSet
-from partitions.time_windows import TimePartitions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
     from assets_core.planning.planner import Mode
     from assets_core.planning.reasons import Reason
     from assets_core.planning.staleness import Facts
-    from partitions.definitions import PartitionIndex, Partitions
+    from partitions.definitions import PartitionIndex
 
 PLAN_FORMAT: Final = 1
 """The number under "format" in a saved plan; it grows when what was written before would be read wrongly."""
@@ -103,30 +100,12 @@ def _gone(
     ids: Sequence[tuple[int, int]], index: PartitionIndex, facts: Facts
 ) -> PartitionSet | None:
     """Those of these ids that the index does not have, in an index that has all that ever were; None if there is no such."""
-    ever = _ever(index, facts)
+    ever = index_ever(index.definition, facts.now, facts.key_ids, facts.removed_keys())
     if ever is None:
         return None
     return PartitionSet.from_ids(ever, ids) & PartitionSet.from_mask(
         ever, index.slots_of_ids(ever.ids) < 0
     )
-
-
-def _ever(index: PartitionIndex, facts: Facts) -> PartitionIndex | None:
-    """What the index would be with keys that are out of use, and without the end of its definition."""
-    definition = index.definition
-    if isinstance(definition, StaticPartitions):
-        known = facts.key_ids.get(definition.space, {})
-        return KeyedIndex(definition, tuple(known), np.array(list(known.values()), dtype=np.int64))
-    if isinstance(definition, TimePartitions):
-        endless: Partitions = replace(definition, end=None)  # type: ignore[type-var] # each kind of them is a dataclass
-        return endless.index(facts.now)
-    removed = facts.removed_keys()
-    spaces = facts.key_ids.keys() | removed.keys()
-    every = {space: {**facts.key_ids.get(space, {}), **removed.get(space, {})} for space in spaces}
-    try:
-        return definition.index(facts.now, every)
-    except PartitaError:
-        return None  # too many
 
 
 def _shortened(expression: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assets_core.model.records import StepStatus
+from assets_core.planning.ever import index_ever
 from cli.render.runs import StepGroup, run_details
 from partitions.errors import PartitaError
 from partitions.sets import PartitionSet
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from assets_core.model.records import RunRecord, StepRecord
     from cli.project import Project
     from cli.render.printer import Printer
+    from partitions.definitions import PartitionIndex
 
     PartitionNames = Callable[[str, Sequence[int]], str]
     """(asset, partition ids) → the partitions as a range expression; empty for an unpartitioned asset."""
@@ -60,13 +62,24 @@ def partition_names(project: Project, printer: Printer) -> PartitionNames:
         index = indexes.get(asset)
         if index is None:
             return by_number(ids)
-        slots = index.slots_of_ids(np.asarray(ids, dtype=np.int64))
-        known = PartitionSet.from_slots(index, slots[slots >= 0]).expression()
-        # A number where the definition no longer has the partition.
-        gone = by_number([one for one, slot in zip(ids, slots.tolist(), strict=True) if slot < 0])
-        return ", ".join(part for part in (known, gone) if part)
+        known, gone = _named(index, ids)
+        ever = (
+            index_ever(index.definition, now, key_ids, project.store.removed_keys())
+            if gone
+            else None
+        )
+        former, unknown = ("", gone) if ever is None else _named(ever, gone)
+        # A number where nobody knows any more what it was called.
+        return ", ".join(part for part in (known, former, by_number(unknown)) if part)
 
     return names
+
+
+def _named(index: PartitionIndex, ids: Sequence[int]) -> tuple[str, list[int]]:
+    """The partitions of these ids by name, and the ids that the index does not have."""
+    slots = index.slots_of_ids(np.asarray(ids, dtype=np.int64))
+    known = PartitionSet.from_slots(index, slots[slots >= 0]).expression()
+    return known, [one for one, slot in zip(ids, slots.tolist(), strict=True) if slot < 0]
 
 
 def _grouped(steps: Sequence[StepRecord], name_of: PartitionNames) -> list[StepGroup]:

@@ -215,12 +215,15 @@ def test_dynamic_keys_come_and_go(empty: Shop) -> None:
     clash = empty.run("partitions", "add", "customers", "new", "ACME", code=2)
     assert "differs from 'acme' only by case" in clash.err
     assert "nothing was added" in clash.err
-    assert empty.run("materialize", "--json").data["counts"] == {"succeeded": 4}
+    first = empty.run("materialize", "--json").data
+    assert first["counts"] == {"succeeded": 4}
     keys = [one["key"] for one in empty.run("partitions", "list", "--json").data["keys"]]
     assert keys == ["acme", "initech", "../odd; name"]
     empty.run("partitions", "remove", "customers", "initech")
     assert "did you mean acme" in empty.run("partitions", "remove", "customers", "acm", code=2).err
     assert empty.run("plan", "orders", "--force", "--json").data["to_run"] == 2
+    shown = empty.run("runs", "show", first["run"]).out
+    assert "acme, ../odd; name, initech" in shown, "by name, and what is gone last"
     # What reads all of them reads one less now, and one more again when its state came back.
     for command, rows in (("remove", 2), ("add", 3)):
         if command == "add":
