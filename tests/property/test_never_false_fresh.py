@@ -167,7 +167,7 @@ def test_after_a_run_of_everything_succeeded_the_next_plan_is_empty(data: st.Dat
     assert plan_run(facts, PlanRequest(facts.graph.order, {})).size == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=60)
 @given(st.data())
 def test_runs_that_share_a_project_make_everything_once_and_leave_nothing_stale(
     data: st.DataObject,
