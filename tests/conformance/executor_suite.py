@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import secrets
 import sys
 import textwrap
 from contextlib import contextmanager
@@ -113,7 +114,8 @@ class Stage:
             asset=asset,
             step_id=number,
             epoch=number,
-            token=f"token{number}",
+            # Nobody else has it: what steps started is found and ended by it, machine-wide.
+            token=secrets.token_hex(8),
             number=2,
             slices=slices_of(index, [slot]),
             inputs=() if reads is None else (InputOrder(reads, reads, slices_of(index, [slot])),),
