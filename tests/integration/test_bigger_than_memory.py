@@ -1,4 +1,4 @@
-"""A partition with many times more rows than its step's memory holds flows through: streamed, sorted, judged, merged, read."""
+"""A partition with several times more rows than its step's memory holds flows through: streamed, sorted, judged, merged, read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PROJECT = f"""
 
 
 @pytest.mark.slow
-def test_a_partition_ten_times_bigger_than_its_memory_is_sorted_judged_read_and_merged(
+def test_a_partition_bigger_than_its_memory_is_sorted_judged_read_and_merged(
     shop: Shop,
 ) -> None:
     shop.write("assets.py", PROJECT)
