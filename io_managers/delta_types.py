@@ -15,6 +15,7 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
+from assets_core.authoring.arrow_types import plain_type
 from assets_core.model.errors import DataError
 from assets_core.model.io_manager import PARTITION_COLUMN
 
@@ -162,8 +163,6 @@ def decoded(text: str) -> pa.Schema:
 
 def _plain(schema: pa.Schema, name: str) -> pa.DataType:
     """The type with the names that Arrow gives parts of lists: Delta calls them `element`."""
-    from assets_core.authoring.row_schemas import plain_type  # noqa: PLC0415 - loads pydantic
-
     return _renamed(plain_type(schema.field(name).type))
 
 

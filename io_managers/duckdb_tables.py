@@ -371,7 +371,7 @@ def _storable(asset: str, batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch in types that DuckDB stores without a loss. Raises DataError naming the column."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
-    from io_managers.nested_types import types_within  # noqa: PLC0415 - see the module's first lines
+    from assets_core.authoring.arrow_types import types_within  # noqa: PLC0415 - see the module's first lines
 
     for i, field in enumerate(batch.schema):
         kind, coarser = field.type, _in_microseconds(field.type)
@@ -415,6 +415,6 @@ def _has_durations_within(kind: pa.DataType) -> bool:
     """Whether there are durations inside of lists, structs or maps: they would come back as DuckDB's intervals."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
-    from io_managers.nested_types import types_within  # noqa: PLC0415 - see the module's first lines
+    from assets_core.authoring.arrow_types import types_within  # noqa: PLC0415 - see the module's first lines
 
     return bool(kind.num_fields) and any(map(pa.types.is_duration, types_within(kind)))

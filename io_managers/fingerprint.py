@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assets_core.authoring.arrow_types import with_types
 from assets_core.model.table_schemas import columns_hash
-from io_managers.nested_types import with_types
 from io_managers.workbench import quoted
 
 if TYPE_CHECKING:

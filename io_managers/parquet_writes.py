@@ -21,12 +21,12 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from assets_core.authoring.arrow_types import types_within
 from assets_core.failpoints import failpoint
 from assets_core.model.errors import DataError, InternalError, IOManagerError
 from assets_core.model.io_manager import Published, PublishFailed, Staged, WriteReceipt
 from assets_core.model.specs import Merge
 from io_managers.merging import merged_receipt, plan_merge
-from io_managers.nested_types import types_within
 from io_managers.parquet_layout import (
     check_owner,
     footer_fields,

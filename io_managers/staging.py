@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from assets_core.authoring.row_schemas import plain_type
+from assets_core.authoring.arrow_types import plain_type, types_within
 from assets_core.model.column_names import column_name_problem
 from assets_core.model.errors import DataError, InternalError, IOManagerError
 from assets_core.model.specs import Merge, OutOfRange, Replace
 from io_managers.fingerprint import SLOT, SliceFacts, schema_hash, slice_facts
-from io_managers.nested_types import types_within
 from io_managers.partition_columns import (
     SliceMatcher,
     partition_columns,

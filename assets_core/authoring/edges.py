@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from assets_core.model.specs import Input, PartitionBy
     from partitions.definitions import Partitions
 
-_DIGEST_LENGTH: Final = 16
 # Any instant will do to ask whether a mapping fits two definitions; this one makes most indexes empty, and so the answer quick.
 _SOME_INSTANT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -1,8 +1,8 @@
 """From what a user declares as `schema=` (a pyarrow schema or a pydantic model) to a `TableSchema`.
 
-Decided here: which Arrow type stands for a Python type, and which types are one and the same (`plain_type`). A Python type that leaves
-the choice open (a `datetime` with or without a time zone, a `Decimal` without digits) is a mistake and not a guess. Not decided here:
-what happens to rows that differ (`io_managers.row_shape`).
+Decided here: which Arrow type stands for a Python type. One that leaves the choice open (a `datetime` with or without a time zone, a
+`Decimal` without digits) is a mistake and not a guess. Not decided here: which types are one and the same (`arrow_types`), and what
+happens to rows that differ (`io_managers.row_shape`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
+from assets_core.authoring.arrow_types import plain_type, types_within
 from assets_core.model.column_names import column_name_problem
 from assets_core.model.errors import DefinitionError
 from assets_core.model.table_schemas import Column, SchemaPolicy, TableSchema
@@ -57,7 +58,7 @@ def as_table_schema(key: str, given: object) -> TableSchema | None:
                 f"asset {key!r} has a schema whose column {one.name!r} has no type",
                 hint="give it one, such as pa.string()",
             )
-        if "union<" in str(one.type):
+        if any(map(pa.types.is_union, types_within(one.type))):
             raise DefinitionError(
                 f"asset {key!r} has a schema whose column {one.name!r} is {one.type}; values of several types in one column are stored nowhere",
                 hint="give it one type, or a column for each",
@@ -103,53 +104,6 @@ def as_schema_policy(key: str, given: object, schema: object) -> SchemaPolicy:
             hint='add schema=pa.schema({"id": pa.int64()}) or a pydantic model',
         )
     return policy
-
-
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The one type that stands for all with the same values: `string` for dictionaries, views and large strings, and so on."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    is_ = pa.types
-    if is_.is_dictionary(kind) or is_.is_run_end_encoded(kind):
-        return plain_type(kind.value_type)
-    if is_.is_list(kind) or is_.is_large_list(kind):
-        plain = pa.list_(plain_type(kind.value_type))
-        return kind if kind == plain else plain
-    if is_.is_list_view(kind) or is_.is_large_list_view(kind):
-        return pa.list_(plain_type(kind.value_type))
-    if is_.is_fixed_size_list(kind):
-        plain = pa.list_(plain_type(kind.value_type), kind.list_size)
-        return kind if kind == plain else plain
-    if is_.is_map(kind):
-        plain = pa.map_(plain_type(kind.key_type), plain_type(kind.item_type))
-        return kind if kind == plain else plain
-    if is_.is_struct(kind):
-        fields = [kind.field(i) for i in range(kind.num_fields)]
-        plain = pa.struct([(field.name, plain_type(field.type)) for field in fields])
-        return kind if kind == plain else plain
-    return _plain_scalar(kind)
-
-
-def _plain_scalar(kind: pa.DataType) -> pa.DataType:
-    """The same for values without parts. Times, instants and durations are in microseconds, the one unit that DuckDB has for them."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    is_ = pa.types
-    if is_.is_large_string(kind) or is_.is_string_view(kind):
-        return pa.string()
-    if is_.is_large_binary(kind) or is_.is_binary_view(kind) or is_.is_fixed_size_binary(kind):
-        return pa.binary()
-    if is_.is_date64(kind):
-        return pa.date32()
-    if is_.is_time32(kind):
-        return pa.time64("us")
-    if is_.is_interval(kind) or (is_.is_duration(kind) and kind.unit in {"s", "ms"}):
-        return pa.duration("us")
-    if is_.is_timestamp(kind) and kind.tz is not None and kind.unit in {"s", "ms"}:
-        return pa.timestamp("us", tz=kind.tz)
-    if is_.is_decimal32(kind) or is_.is_decimal64(kind):
-        return pa.decimal128(kind.precision, kind.scale)
-    return kind
 
 
 def _check_names(key: str, names: list[str]) -> None:

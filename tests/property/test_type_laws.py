@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assets_core.authoring.row_schemas import plain_type
+from assets_core.authoring.arrow_types import plain_type
 from assets_core.model.errors import DataError
 from assets_core.model.io_manager import ReadRequest
 from io_managers import DeltaIOManager, DuckDBIOManager, MemoryIOManager, ParquetIOManager

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 from pydantic import AwareDatetime, BaseModel, Field, NaiveDatetime, PositiveInt
 
+from assets_core.authoring.arrow_types import plain_type
 from assets_core.authoring.decorators import asset
 from assets_core.authoring.definitions import Definitions
-from assets_core.authoring.row_schemas import as_table_schema, plain_type
+from assets_core.authoring.row_schemas import as_table_schema
 from assets_core.model.errors import DefinitionError
 from assets_core.model.specs import Merge
 from assets_core.model.table_schemas import SchemaPolicy

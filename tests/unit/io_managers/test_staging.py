@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from assets_core.authoring.row_schemas import plain_type
+from assets_core.authoring.arrow_types import plain_type
 from assets_core.model.errors import DataError, IOManagerError
 from assets_core.model.io_manager import StageRequest, Target
 from assets_core.model.specs import Merge, Replace
