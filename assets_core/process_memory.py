@@ -34,7 +34,10 @@ def limit_memory(limit: int) -> None:
     whole = limit + _RESERVED_LATER
     if sys.platform == "linux":
         whole += max(_bytes("VmData") - _bytes("RssAnon"), 0)
-    resource.setrlimit(resource.RLIMIT_DATA, (whole, whole))
+    # Whoever started this may have limited it more, and that can't be raised.
+    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    allowed = whole if most == resource.RLIM_INFINITY else min(whole, most)
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
 
 
 def duckdb_memory() -> dict[str, str | bool | int | float | list[str]]:

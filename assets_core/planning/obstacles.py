@@ -14,7 +14,7 @@ import numpy as np
 from assets_core.planning.columns import put
 from assets_core.planning.plan import BlockedRow
 from assets_core.planning.reasons import Blocked
-from assets_core.planning.staleness import NO_CAUSE, mask_of_ids
+from assets_core.planning.staleness import NO_CAUSE, in_flight, mask_of_ids
 from partitions.keyed_mappings import All
 from partitions.sets import PartitionSet
 from partitions.zones import instant_of
@@ -95,7 +95,7 @@ def _in_the_way(
         absent &= ~planned[name]
     if not absent.any():
         return
-    busy = _in_flight(facts, name)
+    busy = in_flight(facts, name)
     blocked = stuck.get(name, np.zeros_like(absent))
     for kind, upstream in (
         (Blocked.UPSTREAM_IN_FLIGHT, absent & busy),
@@ -171,8 +171,3 @@ def runs_on(facts: Facts, asset: str, mask: Mask) -> tuple[str, ...]:
             if (mask_of_ids(index, working.get(asset, ())) & mask).any()
         )
     )
-
-
-def _in_flight(facts: Facts, asset: str) -> Mask:
-    ids = [one for run in facts.state.in_flight.values() for one in run.get(asset, ())]
-    return mask_of_ids(facts.indexes[asset], ids)

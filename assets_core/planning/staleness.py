@@ -174,9 +174,7 @@ def partition_facts(facts: Facts, spec: AssetSpec) -> PartitionFacts:
             (index, id(recorded.ids)), lambda: Layout.of(index, recorded.ids)
         ),
         lost=mask_of_ids(index, facts.lost.get(spec.key, ())),
-        in_flight=mask_of_ids(
-            index, [id_ for run in facts.state.in_flight.values() for id_ in run.get(spec.key, ())]
-        ),
+        in_flight=in_flight(facts, spec.key),
         due=facts.shared.due.answer(
             (index, spec.closed_after, facts.now), lambda: due_partitions(index, spec, facts.now)
         ),
@@ -336,6 +334,12 @@ def _with_ancestors(graph: AssetGraph, assets: Iterable[str]) -> tuple[str, ...]
         if key in wanted:
             wanted.update(edge.upstream for edge in graph.spec(key).dependencies)
     return tuple(key for key in graph.order if key in wanted)
+
+
+def in_flight(facts: Facts, asset: str) -> Mask:
+    """The slots of an asset that live runs work on."""
+    ids = [one for run in facts.state.in_flight.values() for one in run.get(asset, ())]
+    return mask_of_ids(facts.indexes[asset], ids)
 
 
 def mask_of_ids(index: PartitionIndex, ids: Collection[int]) -> Mask:

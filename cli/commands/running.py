@@ -39,7 +39,7 @@ from cli.render.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USA
 from cli.render.plans import plan_summary, span_records
 from cli.render.progress import RunProgress, nothing_report, run_report
 from cli.render.report import Output
-from cli.render.runs import left_lines, waiting_line
+from cli.render.runs import left_lines, unknown_line, waiting_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,8 +136,12 @@ class _Job:
 
     def _code(self, planned: Planned, code: int) -> int:
         """The exit code; what was asked for and could not even be looked at is no success."""
-        unknown = self.left_out or self.unlooked.assets.intersection(planned.request.assets)
-        return EXIT_FAILED if unknown and code == EXIT_DONE else code
+        unknown = self.unlooked.assets.intersection(planned.request.assets)
+        if code != EXIT_DONE or not (unknown or self.left_out):
+            return code
+        if unknown:
+            self.printer.note(unknown_line(sorted(unknown)))
+        return EXIT_FAILED
 
     def _settle_dead(self, run_id: str) -> str | None:
         for one in settle_crashed(self.project, self.printer, only=run_id):

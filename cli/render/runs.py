@@ -258,6 +258,12 @@ def unlooked_line(why: str) -> Line:
     return line(Span("not looked at: ", Style.YELLOW), told)
 
 
+def unknown_line(assets: Sequence[str]) -> Line:
+    """Why a run that has nothing left to do has not succeeded: of these assets nobody knows whether their rows are there."""
+    told = f"{join_some(assets, MOST_NAMES)}; up to date as far as the state knows"
+    return line(Span("not known to be there: ", Style.YELLOW), told)
+
+
 def cancelled_report(run: RunRecord) -> Report:
     """The report of `partita runs cancel`."""
     record = run_record(run, alive=False)

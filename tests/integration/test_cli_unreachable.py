@@ -142,3 +142,12 @@ def test_a_place_that_can_not_be_looked_at_does_not_hold_up_what_is_stored_elsew
     os.utime(shop.folder / "shop.duckdb")
     with out_of_reach(shop):
         shop.run("materialize", "prices", "--force")
+
+
+def test_with_nothing_else_to_do_it_is_told_what_is_not_known(shop: Shop) -> None:
+    shop.run("materialize")
+    os.utime(shop.folder / "shop.duckdb")
+    with out_of_reach(shop):
+        answer = shop.run("materialize", code=1)
+    assert "all up to date" in answer.out + answer.err
+    assert "not known to be there: orders; up to date as far as the state knows" in answer.err
