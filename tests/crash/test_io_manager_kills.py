@@ -6,7 +6,6 @@ is then judged from outside.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -44,6 +43,7 @@ from io_managers import (
     parquet_writes,
 )
 from partitions.time_windows import TimeWindow
+from tests.strays import strays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,7 +210,7 @@ def test_a_kill_leaves_old_or_new_and_a_re_run_converges(
     assert manager.lost(target, state) == frozenset()
     _publish(manager, mode, 3)
     assert [_version(manager, mode, one) for one in slices] == [3] * len(slices)
-    assert _strangers(tmp_path) == []
+    assert strays(tmp_path, "shop.duckdb") == []
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_kill_while_an_asset_is_removed_leaves_all_or_nothing_and_again_remove
     assert manager.lost(target, state) == (frozenset(tokens) if removed else frozenset())
     manager.remove(target)
     assert manager.lost(target, state) == frozenset(tokens)
-    assert _strangers(tmp_path) == []
+    assert strays(tmp_path, "shop.duckdb") == []
     assert kind == "duckdb" or not [*tmp_path.rglob("*.parquet")]
     _publish(manager, "replace", 1)
     assert [_version(manager, "replace", one) for one in slices] == [1] * 3
@@ -260,23 +260,7 @@ def test_a_kill_while_the_database_is_made_leaves_nothing_half_made(
     assert [_version(manager, "replace", one) for one in PARTS] == [None] * 3
     _publish(manager, "replace", 3)
     assert [_version(manager, "replace", one) for one in PARTS] == [3] * 3
-    assert _strangers(tmp_path) == []
-
-
-def _strangers(folder: Path) -> list[str]:
-    """Files that are neither data, nor the side file of a lock, nor the note of what was compared, nor a file or version of a Delta table."""
-    known = {"shop.duckdb", "shop.duckdb.lock", "data.parquet"}
-    for version in folder.rglob("_delta_log/*.json"):
-        actions = map(json.loads, version.read_text().splitlines())
-        known |= {
-            version.name,
-            *(Path(one["add"]["path"]).name for one in actions if "add" in one),
-        }
-    return [
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in known and path.parent.name != "checked"
-    ]
+    assert strays(tmp_path, "shop.duckdb") == []
 
 
 def _be_killed(folder: Path, *arguments: str) -> None:

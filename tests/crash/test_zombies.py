@@ -171,16 +171,21 @@ def test_a_zombie_whose_run_was_settled_and_not_made_again_changes_nothing(
     assert_converged(drill, 2, place)
 
 
+def begun(folder: Path, address: str, place: str) -> tuple[Drill, int]:
+    """A drill, and the version that its next run makes: the first, where the place is passed only once."""
+    drill = make_drill(folder / "shop", address=address)
+    if place == "publish.duckdb.created":
+        return drill, 1
+    drill.materialize()
+    drill.new_version(2)
+    return drill, 2
+
+
 @pytest.mark.parametrize("place", HALF_PUBLISHED)
 def test_a_zombie_that_holds_the_destination_is_settled_as_what_it_does_there(
     tmp_path: Path, own_database: str, place: str
 ) -> None:
-    drill = make_drill(tmp_path / "shop", address=own_database)
-    version = 1
-    if place != "publish.duckdb.created":
-        drill.materialize()
-        version = 2
-        drill.new_version(2)
+    drill, version = begun(tmp_path, own_database, place)
     with halted(drill, f"{place}=stop") as zombie:
         end_sessions(drill)
         with drill.start_command("state", "gc") as other:
@@ -202,12 +207,7 @@ def test_a_zombie_that_holds_the_destination_is_settled_as_what_it_does_there(
 def test_beside_a_zombie_that_holds_the_destination_another_run_waits_and_both_end_well(
     tmp_path: Path, own_database: str, place: str
 ) -> None:
-    drill = make_drill(tmp_path / "shop", address=own_database)
-    version = 1
-    if place != "publish.duckdb.created":
-        drill.materialize()
-        version = 2
-        drill.new_version(2)
+    drill, version = begun(tmp_path, own_database, place)
     with halted(drill, f"{place}=stop") as zombie:
         end_sessions(drill)
         with drill.start() as other:

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import object_store
+from tests.faulty_proxy import Plan, proxy
 from tests.integration.busy_project import PROJECT as BUSY
 from tests.permissions import without_override
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 300
@@ -204,3 +206,22 @@ def busy(shop: Shop) -> Shop:
     """Eight days of three assets; `fetched` waits while there is a file `hold`."""
     shop.write("assets.py", BUSY)
     return shop
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[tuple[str, Plan]]:
+    """The address of a proxy before the S3 server, and what it does to requests."""
+    with proxy(object_store.address()) as found:
+        yield found
+
+
+@pytest.fixture
+def plan(behind: tuple[str, Plan], monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
+    """What the proxy does to requests, which clients of this test send there; nothing yet."""
+    address, plan = behind
+    for name, value in object_store.environment(address).items():
+        monkeypatch.setenv(name, value)
+    plan.seen.clear()
+    yield plan
+    plan.faults.clear()
+    plan.before, plan.without = Plan.before, frozenset()

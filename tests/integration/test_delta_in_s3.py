@@ -27,32 +27,15 @@ from tests.conformance.io_manager_suite import (
     table,
     target,
 )
-from tests.faulty_proxy import Fault, Plan, proxy
+from tests.faulty_proxy import Fault, Plan
 from tests.unit.io_managers.test_delta_tables import WORKER, newest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 PARTS = days("2025-01-31", 3)
 FIRST = PARTS[:1]
 HTTP = {"allow_http": "true"}
-
-
-@pytest.fixture(scope="module")
-def behind() -> Iterator[tuple[str, Plan]]:
-    with proxy(object_store.address()) as found:
-        yield found
-
-
-@pytest.fixture
-def plan(behind: tuple[str, Plan], monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
-    address, plan = behind
-    for name, value in object_store.environment(address).items():
-        monkeypatch.setenv(name, value)
-    plan.seen.clear()
-    yield plan
-    plan.faults.clear()
-    plan.before, plan.without = Plan.before, frozenset()
 
 
 def at(root: str = "", **options: object) -> DeltaIOManager:

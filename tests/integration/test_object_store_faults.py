@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
 
 import obstore.store
 import pyarrow as pa
@@ -23,29 +22,10 @@ from tests.conformance.io_manager_suite import (
     target,
     whole,
 )
-from tests.faulty_proxy import Fault, Plan, proxy
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.faulty_proxy import Fault, Plan
 
 (FIRST,) = days("2025-01-31")
 ONCE_MORE = [Fault.RESET_BEFORE, Fault.RESET_AFTER, Fault.SLOW_DOWN, Fault.SLOW_DOWN_AFTER]
-
-
-@pytest.fixture(scope="module")
-def behind() -> Iterator[tuple[str, Plan]]:
-    with proxy(object_store.address()) as found:
-        yield found
-
-
-@pytest.fixture
-def plan(behind: tuple[str, Plan], monkeypatch: pytest.MonkeyPatch) -> Iterator[Plan]:
-    address, plan = behind
-    for name, value in object_store.environment(address).items():
-        monkeypatch.setenv(name, value)
-    plan.seen.clear()
-    yield plan
-    plan.faults.clear()
 
 
 def manager(root: str = "", **options: object) -> ParquetIOManager:
