@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from assets_core.authoring.collecting import load_assets
     from assets_core.authoring.decorators import (
         Asset,
         AssetCheck,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
         Skip,
         asset,
         asset_check,
-        load_assets,
     )
     from assets_core.authoring.definitions import Definitions, DefinitionsError
     from assets_core.authoring.sql_checks import sql_check
@@ -95,6 +95,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "authoring.collecting": ("load_assets",),
     "authoring.decorators": (
         "Asset",
         "AssetCheck",
@@ -102,7 +103,6 @@ _HOMES = {
         "Skip",
         "asset",
         "asset_check",
-        "load_assets",
     ),
     "authoring.sql_checks": ("sql_check",),
     "authoring.definitions": ("Definitions", "DefinitionsError"),

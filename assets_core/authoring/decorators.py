@@ -1,9 +1,9 @@
-"""How a function becomes an asset or a check, and how those of a module are collected.
+"""How a function becomes an asset or a check.
 
 Decided here: what `@asset` and `@asset_check` keep, and what of it is wrong on its own (`deps="orders"`). Not decided here: what only the
 whole project can tell (`definitions`), what a parameter means (`binding`), what counts as a change (`code_version`).
 
-Decorators return values and register nowhere; `load_assets` finds the values in their modules.
+Decorators return values and register nowhere; `load_assets` (`collecting`) finds the values in their modules.
 """
 
 from __future__ import annotations
@@ -395,65 +395,12 @@ def asset_check(
     return decorate
 
 
-def load_assets(
-    module: ModuleType | str, *more: ModuleType | str
-) -> tuple[Asset | AssetCheck, ...]:
-    """Return the assets and checks that the modules hold at their top level, in the order of definition, each object once.
-
-    Lists and tuples of assets count too. A package stands for all its modules, which are imported (but no `__main__`). Assets that
-    a module imported from elsewhere belong to it as well: whoever reads them needs them.
-
-    Args:
-        module: a module, or its name; `__name__` works inside of the module itself.
-        more: further ones.
-
-    Raises:
-        DefinitionError: there is no module of that name. An error inside of a module is raised as it is.
-
-    >>> load_assets("json")
-    ()
-    """
-    found: dict[int, Asset | AssetCheck] = {}
-    for name in (module, *more):
-        for each in _with_submodules(_imported(name)):
-            found.update((id(value), value) for value in _top_level(each))
-    return tuple(found.values())
-
-
-def _top_level(module: ModuleType) -> Iterable[Asset | AssetCheck]:
+def top_level(module: ModuleType) -> Iterable[Asset | AssetCheck]:
+    """The assets and checks that a module holds at its top level, also within lists and tuples."""
     for value in list(vars(module).values()):
         for item in value if isinstance(value, list | tuple) else (value,):
             if isinstance(item, Asset | AssetCheck):
                 yield item
-
-
-def _imported(module: ModuleType | str) -> ModuleType:
-    if isinstance(module, ModuleType):
-        return module
-    if not isinstance(module, str):
-        raise DefinitionError(
-            f"load_assets was given {shown(module)} where it needs a module or its name",
-            hint="write load_assets(__name__), or list single assets in Definitions(assets=[…])",
-        )
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        # Only the asked-for module or a parent of it; a missing import inside of it is the user's own error.
-        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
-            raise DefinitionError(f"load_assets({module!r}): {error}") from error
-        raise
-
-
-def _with_submodules(module: ModuleType) -> Iterable[ModuleType]:
-    yield module
-    if not hasattr(module, "__path__"):
-        return
-    # pkgutil.walk_packages is not used: it passes over a package that fails to import without a word.
-    from pkgutil import iter_modules  # noqa: PLC0415 -- only packages need it
-
-    for info in iter_modules(module.__path__):
-        if info.name != "__main__":
-            yield from _with_submodules(import_module(f"{module.__name__}.{info.name}"))
 
 
 def _look_like(value: object, function: Callable[..., object]) -> None:
@@ -494,7 +441,7 @@ def _find(module: str, path: str, key: str) -> Asset | AssetCheck | None:
     if isinstance(value, Asset | AssetCheck) and value.key == key:
         return value
     # Made by a call, under another name than the function's own.
-    candidates = _top_level(owner) if isinstance(owner, ModuleType) else ()
+    candidates = top_level(owner) if isinstance(owner, ModuleType) else ()
     return next((item for item in candidates if item.key == key), None)
 
 

@@ -236,7 +236,7 @@ def _now_ns() -> int:
 
 def _definitions_of(module: ModuleType, config: Mapping[str, Mapping[str, Any]]) -> Definitions:
     """The module's one `Definitions`, or else what its top level holds; with the config of `pyproject.toml` over the author's own."""
-    from assets_core.authoring.decorators import load_assets  # noqa: PLC0415 - with the rest of loading
+    from assets_core.authoring.collecting import load_assets  # noqa: PLC0415 - with the rest of loading
     from assets_core.authoring.definitions import Definitions  # noqa: PLC0415
 
     found = {name: value for name, value in vars(module).items() if isinstance(value, Definitions)}
