@@ -1,6 +1,6 @@
 """kill -9 at random moments of a backfill, on every pair of destination and state, in process and with processes.
 
-Each kill hits the forced re-run of some days; a reader polls throughout. In process there are 40 kills for each pair, with processes
+Each kill hits the forced re-run of some days; a reader polls throughout. In process there are 100 kills for each pair, with processes
 a few, and for Delta tables, which takes longest, a few with the state in a file; PARTITA_CRASHES says how many there are of each. Every row has the stamp of the call that made it, so that a partition that was made again can't pass for an untouched one.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-KILLS = {(): 40, ("-j", "2"): 5}
+KILLS = {(): 100, ("-j", "2"): 5}
 KILLS_OF_DELTA = {(): 8, ("-j", "2"): 2}
 if "PARTITA_CRASHES" in os.environ:
     KILLS = KILLS_OF_DELTA = dict.fromkeys(KILLS, int(os.environ["PARTITA_CRASHES"]))
